@@ -1,0 +1,5 @@
+"""Run the command line from a checkout: python cli.py query "heart attack"."""
+
+from cmsearch.cli import main
+
+main()

@@ -1,0 +1,61 @@
+"""The Typer application: all commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from cmsearch.cli import build, look, measure, training
+from cmsearch.errors import CmsearchError
+
+app = typer.Typer(
+    name="cmsearch",
+    help="Find the ICD code for what somebody wrote. Offline: nothing leaves this machine.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command("query")(look.query)
+app.command("similar")(look.similar)
+app.command("show")(look.show)
+app.command("index")(build.index)
+app.add_typer(build.ontology, name="ontology")
+app.command("eval")(measure.evaluate)
+app.add_typer(training.train, name="train")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"cmsearch {version('cmsearch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Find the ICD code for what somebody wrote."""
+
+
+def main() -> None:
+    """Run the command line; errors of ours end in one line on stderr and exit code 1."""
+    try:
+        app()
+    except CmsearchError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (head, less): that is no error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

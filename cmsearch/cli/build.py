@@ -1,0 +1,159 @@
+"""Commands that make things: index, ontology add, ontology list."""
+
+from __future__ import annotations
+
+import json as encoder
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.table import Table
+
+from cmsearch.cli import render
+from cmsearch.cli.progress import BuildProgress
+from cmsearch.codes import System
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+def index(
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--system",
+            "-s",
+            metavar="S",
+            help="Code system to index, repeatable: icd10cm, icd9cm, icd10pcs, icd9proc. "
+            "Default: icd10cm and icd9cm.",
+        ),
+    ] = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option("--add", metavar="S", help="Code system on top of the default ones."),
+    ] = None,
+    faiss: Annotated[str, typer.Option("--faiss", help="flat (exact), hnsw or ivfpq.")] = "flat",
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Text form of the concepts, repeatable: title, published, ancestors, "
+            "inclusion, includes, index, vocabulary. Default: all but the longer two."
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        bool, typer.Option(help="Index the everyday wording that ships with cmsearch.")
+    ] = True,
+    encoder_name: Annotated[
+        str, typer.Option("--encoder", metavar="PATH_OR_NAME", help="Another encoder.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="cpu or cuda: where the texts are encoded.")] = "cpu",
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Encode every text again.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--index", metavar="DIR", help="Index folder; the default one.")
+    ] = None,
+) -> None:
+    """Build an index, or bring it up to date.
+
+    Texts that the old index holds already are not encoded again. Example:
+    cmsearch index --add icd10pcs
+    """
+    from cmsearch import paths
+    from cmsearch.index import DEFAULT_SYSTEMS, BuildOptions
+    from cmsearch.search import Index
+    from cmsearch.serialise import DEFAULT_TEMPLATES, Template
+    from cmsearch.vectors import Kind
+
+    systems = [System.parse(name) for name in system or ()] or list(DEFAULT_SYSTEMS)
+    systems += [System.parse(name) for name in add or ()]
+    options = BuildOptions(
+        systems=tuple(dict.fromkeys(systems)),
+        templates=(
+            tuple(_choice(Template, name, "--template") for name in template)
+            if template
+            else DEFAULT_TEMPLATES
+        ),
+        kind=_choice(Kind, faiss, "--faiss"),
+        vocabulary=vocabulary,
+    )
+    talk = render.talk()
+    with BuildProgress(talk) as progress:
+        manifest = Index.build(
+            folder, options=options, encoder=encoder_name, device=device, anew=rebuild,
+            progress=progress,
+        )  # fmt: skip
+    held = ", ".join(
+        f"{System(item.system).label} {item.release} ({item.concepts:,})"
+        for item in manifest.code_sets
+    )
+    talk.print(
+        f"{paths.index_folder(folder)}: {held}; {manifest.forms:,} text forms, "
+        f"{manifest.vectors:,} vectors of {manifest.encoder.dim} dimensions by "
+        f"{manifest.encoder.name}, FAISS {manifest.kind}"
+    )
+
+
+def _choice(kind: type[Choice], name: str, option: str) -> Choice:
+    try:
+        return kind(name)
+    except ValueError as error:
+        known = ", ".join(item.value for item in kind)
+        raise typer.BadParameter(f"{name!r} is none of {known}", param_hint=option) from error
+
+
+ontology = typer.Typer(no_args_is_help=True, help="Code sets: those that ship, and yours.")
+
+
+@ontology.command("add")
+def add_release(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Official release files or zips.")
+    ],
+) -> None:
+    """Take official CDC/CMS release files into use: zips, XML, order files.
+
+    They are checked, copied, and part of the next index. Example:
+    cmsearch ontology add icd10cm-tabular-2027.zip icd10cm-index-2027.xml
+    """
+    from cmsearch import paths
+    from cmsearch.ontology.library import add
+
+    talk = render.talk()
+    for added in add(files, paths.ontology_folder()):
+        talk.print(f"{added.name}: {added.system.label} {added.kind.value} {added.release}, "
+                   f"{added.rows:,} rows")  # fmt: skip
+    talk.print("Now run: cmsearch index")
+
+
+@ontology.command("list")
+def list_releases(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List every code set with release, counts and origin."""
+    from cmsearch import paths
+    from cmsearch.ontology.library import code_sets
+    from cmsearch.ontology.ontology import Ontology
+
+    loaded = Ontology.load(tuple(System), extra=code_sets(paths.ontology_folder()))
+    rows = [
+        {
+            "system": item.system.value,
+            "release": item.release,
+            "codes": sum(concept.level.value == "code" for concept in item.concepts),
+            "billable": sum(concept.billable for concept in item.concepts),
+            "index_terms": len(item.index_terms),
+            "origin": item.origin,
+        }
+        for item in loaded.code_sets
+    ]
+    if json:
+        sys.stdout.write(encoder.dumps(rows) + "\n")
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="right" if name in (
+            "codes", "billable", "index_terms") else "left")  # fmt: skip
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value)
+                        for value in row.values()))  # fmt: skip
+    render.output().print(table)

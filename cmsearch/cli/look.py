@@ -1,0 +1,210 @@
+"""Commands that ask an index: query, similar, show."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmsearch.cli import render
+from cmsearch.cli.progress import BuildProgress
+from cmsearch.codes import System
+
+if TYPE_CHECKING:
+    from cmsearch.search import Filters, Index
+
+IndexOption = Annotated[
+    Path | None,
+    typer.Option("--index", help="Index folder; the default index if left out.", metavar="DIR"),
+]
+SystemOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--system", "-s", metavar="S",
+        help="Code system (icd10cm, icd10pcs, icd9cm, icd9proc), repeatable; those in force "
+        "(ICD-10) if left out.",
+    ),
+]  # fmt: skip
+FormatOption = Annotated[
+    render.Format | None,
+    typer.Option("--format", help="table, jsonl or csv; jsonl for many queries."),
+]
+CountOption = Annotated[int, typer.Option("-k", "--top", min=1, max=1000, help="Hits at most.")]
+_STREAM = 32
+
+
+def open_index(folder: Path | None) -> Index:
+    """Return the index; build the default one, showing progress, if there is none."""
+    from cmsearch import paths
+    from cmsearch.manifest import MANIFEST_FILE
+    from cmsearch.search import Index
+
+    default = paths.index_folder()
+    if folder is None and not (default / MANIFEST_FILE).is_file():
+        talk = render.talk()
+        talk.print(f"Building the default index in {default} (once, a minute or two)")
+        with BuildProgress(talk) as progress:
+            Index.build(progress=progress)
+    return Index.open(folder)
+
+
+def query(
+    text: Annotated[
+        list[str], typer.Argument(help="Words to find the code for; - reads one query a line.")
+    ],
+    count: CountOption = 10,
+    system: SystemOption = None,
+    billable: Annotated[
+        bool, typer.Option("--billable", help="Only codes that a claim may carry.")
+    ] = False,
+    under: Annotated[
+        str,
+        typer.Option("--under", metavar="CODE", help="Only under a code or range: I21, I20-I25."),
+    ] = "",
+    expand: Annotated[
+        bool, typer.Option("--expand", help="List the billable codes under a header.")
+    ] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Show the path and notes of the best hit.")
+    ] = False,
+    format: FormatOption = None,
+    index: IndexOption = None,
+) -> None:
+    """Find codes for a phrase.
+
+    Example: cmsearch query "crushing chest pain radiating to the left arm"
+    """
+    from cmsearch.search import Filters
+
+    filters = Filters(
+        systems=tuple(System.parse(name) for name in system or ()),
+        billable=billable,
+        prefix=under,
+        expand=expand,
+    )
+    opened = open_index(index)
+    if text == ["-"]:
+        _stream(opened, count, filters, format or render.Format.jsonl)
+        return
+    words = " ".join(text)
+    hits = opened.search([words], k=count, filters=filters)[0]
+    release = opened.release(filters.systems)
+    if format is render.Format.jsonl:
+        render.write_line(words, release, hits)
+    elif format is render.Format.csv:
+        render.write_csv(((words, hit) for hit in hits), header=True)
+    elif not hits:
+        render.talk().print("Nothing found; try other words or fewer filters.")
+    else:
+        render.output().print(render.hit_table(words, release, hits))
+        if details:
+            from cmsearch.describe import describe
+
+            render.output().print(render.description_tree(describe(opened, hits[0].code)))
+
+
+def _stream(opened: Index, count: int, filters: Filters, format: render.Format) -> None:
+    """Answer the lines of stdin in order; answers go out while lines still come in."""
+    release = opened.release(filters.systems)
+    header = True
+    waiting: list[str] = []
+
+    def answer() -> None:
+        nonlocal header
+        found = opened.search(waiting, k=count, filters=filters)
+        for line, hits in zip(waiting, found, strict=True):
+            if format is render.Format.csv:
+                render.write_csv(((line, hit) for hit in hits), header=header)
+                header = False
+            elif format is render.Format.table:
+                render.output().print(render.hit_table(line, release, hits))
+            else:
+                render.write_line(line, release, hits)
+        waiting.clear()
+
+    patient = not sys.stdin.isatty()
+    for raw in sys.stdin.buffer:
+        waiting.append(raw.decode("utf-8", "replace").rstrip("\r\n"))
+        if len(waiting) >= (_STREAM if patient else 1):
+            answer()
+    answer()
+
+
+def similar(
+    text: Annotated[list[str], typer.Argument(help="A code, or words.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="S", help="Code system to look in; the code's own.")
+    ] = "",
+    system: Annotated[
+        str, typer.Option("--system", "-s", metavar="S", help="Code system of the given code.")
+    ] = "",
+    count: CountOption = 10,
+    format: FormatOption = None,
+    index: IndexOption = None,
+) -> None:
+    """Find the concepts nearest to a code, in its own or another code system.
+
+    Example: cmsearch similar 410.71 --to icd10cm
+    """
+    from cmsearch.codes import candidates
+    from cmsearch.describe import crosswalk_lines
+    from cmsearch.errors import CodeError
+    from cmsearch.search import Filters
+
+    opened = open_index(index)
+    words = " ".join(text)
+    target = System.parse(to) if to else None
+    gem: list[str] = []
+    readings = [code for code in candidates(words) if not system or code.system.value == system]
+    if readings and any(character.isdigit() for character in words):
+        named = opened.concept(readings[0]) if len(readings) == 1 else opened.concept(words)
+        hits = opened.nearest(named.code if not system else readings[0], k=count, to=target)
+        if target is not None and target.value != named.system:
+            gem = [
+                line
+                for line in crosswalk_lines(opened.files.lexicon, named)
+                if f"({target.label};" in line or "no code" in line
+            ]
+        words = f"{named.code} {named.title}"
+    elif system:
+        raise CodeError(f"{words[:40]!r} is no {System.parse(system).label} code")
+    else:
+        filters = Filters(systems=(target,) if target else ())
+        hits = opened.search([words], k=count, filters=filters)[0]
+    release = opened.release(tuple({hit.code.system for hit in hits}))
+    if format is render.Format.jsonl:
+        render.write_line(words, release, hits, gem=gem)
+    elif format is render.Format.csv:
+        render.write_csv(((words, hit) for hit in hits), header=True)
+    else:
+        render.output().print(render.hit_table(f"nearest to {words}", release, hits))
+        for line in gem:
+            render.output().print(f"[dim]the GEM says[/] {line}", highlight=False)
+
+
+def show(
+    code: Annotated[str, typer.Argument(help="A code, with or without its dot.")],
+    system: Annotated[
+        str, typer.Option("--system", "-s", metavar="S", help="Code system of the code.")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    index: IndexOption = None,
+) -> None:
+    """Show a concept: path, notes, excludes, children, crosswalk.
+
+    Example: cmsearch show E11.9
+    """
+    from cmsearch.codes import Code
+    from cmsearch.describe import describe
+
+    opened = open_index(index)
+    wanted = Code.of(System.parse(system), code) if system else code
+    about = describe(opened, wanted)
+    if json:
+        import json as encoder
+
+        sys.stdout.write(encoder.dumps(about.to_dict(), ensure_ascii=False) + "\n")
+    else:
+        render.output().print(render.description_tree(about))

@@ -1,0 +1,191 @@
+"""The encoder at query time: ONNX Runtime and a Rust tokenizer, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmsearch.errors import EncoderError
+from cmsearch.types import EncoderIdentity, Vectors
+
+MODEL_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "encoder.json"
+_TOKENS_A_BATCH = 4096
+_LARGEST_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedConfig:
+    """What stands beside an exported encoder in ``encoder.json``."""
+
+    name: str
+    sha256: str
+    pooling: str
+    dim: int
+    max_tokens: int
+    pad_id: int
+    prefix: str = ""
+
+
+class OnnxEncoder:
+    """An exported encoder: token ids in, unit vectors out.
+
+    Args:
+        folder: where ``model.onnx``, ``tokenizer.json`` and ``encoder.json`` lie.
+        config: the contents of ``encoder.json``.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, folder: Path, config: ShippedConfig, *, device: str = "cpu") -> None:
+        self.folder = folder
+        self.config = config
+        self.device = device
+
+    @classmethod
+    def load(cls, folder: Path | None = None, *, device: str = "cpu") -> OnnxEncoder:
+        """Return the encoder of a folder; the one that ships with cmsearch by default.
+
+        Raises:
+            EncoderError: a file is missing or cannot be read.
+        """
+        folder = folder or Path(str(files("cmsearch.encoder").joinpath("model")))
+        path = folder / CONFIG_FILE
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            config = ShippedConfig(**values)
+        except FileNotFoundError as error:
+            raise EncoderError(
+                f"{folder}: no {CONFIG_FILE}, so this is no exported encoder; "
+                "export one with: cmsearch train export MODEL --out FOLDER"
+            ) from error
+        except (OSError, ValueError, TypeError) as error:
+            known = ", ".join(field.name for field in fields(ShippedConfig))
+            raise EncoderError(f"{path}: {error}; it must hold {known}") from error
+        return cls(folder, config, device=device)
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """Name, weights, pooling, width and length of the encoder."""
+        config = self.config
+        return EncoderIdentity(
+            name=config.name,
+            sha256=config.sha256,
+            pooling=config.pooling,
+            dim=config.dim,
+            max_tokens=config.max_tokens,
+            prefix=config.prefix,
+        )
+
+    def encode(
+        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
+    ) -> Vectors:
+        """Return a unit vector for each text, float32, (n, dim).
+
+        Texts of like length go through together, so that next to nothing is padding; a
+        text beyond ``max_tokens`` tokens is cut there.
+
+        Args:
+            texts: any number of texts.
+            progress: called with the number of texts done since the last call.
+        """
+        vectors = np.empty((len(texts), self.config.dim), dtype=np.float32)
+        prefixed = [self.config.prefix + text for text in texts] if self.config.prefix else texts
+        ids = self._tokenize(prefixed)
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        for rows in _batches(lengths):
+            width = int(lengths[rows].max())
+            block = np.full((len(rows), width), self.config.pad_id, dtype=np.int64)
+            mask = np.zeros((len(rows), width), dtype=np.int64)
+            for line, row in enumerate(rows):
+                block[line, : lengths[row]] = ids[row]
+                mask[line, : lengths[row]] = 1
+            vectors[rows] = self._session.run(None, {"input_ids": block, "attention_mask": mask})[0]
+            if progress is not None:
+                progress(len(rows))
+        return vectors
+
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        found = []
+        for start in range(0, len(texts), 10_000):
+            part = [_encodable(text) for text in texts[start : start + 10_000]]
+            found += [row.ids for row in self._tokenizer.encode_batch_fast(part)]
+        return found
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER_FILE))
+        except Exception as error:
+            raise EncoderError(f"{self.folder / TOKENIZER_FILE}: {error}") from error
+        tokenizer.enable_truncation(self.config.max_tokens)
+        tokenizer.no_padding()
+        return tokenizer
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        providers = ["CPUExecutionProvider"]
+        if self.device == "cuda":
+            providers = ["CUDAExecutionProvider"]
+            if providers[0] not in onnxruntime.get_available_providers():
+                raise EncoderError(
+                    "this onnxruntime runs on the CPU only; for CUDA install onnxruntime-gpu, "
+                    "or leave --device out"
+                )
+        elif self.device != "cpu":
+            raise EncoderError(f"no device is called {self.device!r}; there are cpu and cuda")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if _can_ask() else 0
+        options.log_severity_level = 3
+        # Scratch memory of a long text is given back instead of being kept for ever.
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+        try:
+            return onnxruntime.InferenceSession(
+                str(self.folder / MODEL_FILE), options, providers=providers
+            )
+        except Exception as error:
+            raise EncoderError(
+                f"{self.folder / MODEL_FILE}: cannot be opened ({type(error).__name__}); "
+                "the file is damaged or missing: install cmsearch again or export the encoder again"
+            ) from error
+
+
+def _can_ask() -> bool:
+    return hasattr(os, "sched_getaffinity")
+
+
+def _encodable(text: str) -> str:
+    """Return the text without lone surrogates, which no tokenizer accepts."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield row numbers in batches of like length, the longest texts first."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        size = max(1, min(_LARGEST_BATCH, _TOKENS_A_BATCH // longest))
+        yield order[start : start + size]
+        start += size
+
+
+def sha256_of(*paths: Path) -> str:
+    """Return the SHA-256 of the files' contents, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,321 @@
+"""The index folder: code sets become text forms, vectors and an inverted index."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from cmsearch.codes import Code, System
+from cmsearch.errors import IndexFolderError, IndexMismatch
+from cmsearch.lexicon import ConceptRow, CrosswalkRow, FormRow, Lexicon
+from cmsearch.manifest import IndexedCodeSet, Manifest
+from cmsearch.ontology.concept import Concept
+from cmsearch.ontology.crosswalk import read_gem, read_groups
+from cmsearch.ontology.ontology import Ontology
+from cmsearch.ontology.vocabulary import VOCABULARY_VERSION, read_vocabulary
+from cmsearch.serialise import DEFAULT_TEMPLATES, TEMPLATES_VERSION, Form, Template, forms
+from cmsearch.types import Encoder, Vectors
+from cmsearch.vectors import FaissVectors, Kind, half
+
+DEFAULT_SYSTEMS = (System.ICD10CM, System.ICD9CM)
+Progress = Callable[[str, int, int], None]
+_GEM_SYSTEMS = ((System.ICD9CM, System.ICD10CM), (System.ICD10CM, System.ICD9CM))
+_LOCK_SECONDS = 3600
+_PART = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What an index is made of.
+
+    Attributes:
+        systems: the code systems, in order.
+        templates: which text forms each concept gets.
+        kind: how FAISS searches.
+        vocabulary: whether the packaged everyday wording is part of it.
+    """
+
+    systems: tuple[System, ...] = DEFAULT_SYSTEMS
+    templates: tuple[Template, ...] = DEFAULT_TEMPLATES
+    kind: Kind = Kind.FLAT
+    vocabulary: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIndex:
+    """An index folder, open for reading: its manifest and both halves."""
+
+    folder: Path
+    manifest: Manifest
+    lexicon: Lexicon
+    vectors: FaissVectors
+
+
+def open_index(folder: Path) -> OpenIndex:
+    """Return the index of a folder.
+
+    A build that replaces the files in this very moment is waited for: its manifest is
+    in place before the old files go.
+
+    Raises:
+        IndexFolderError: there is no index, or it is damaged.
+    """
+    for attempt in (1, 2):
+        manifest = Manifest.read(folder)
+        try:
+            lexicon = Lexicon.open(folder / manifest.lexicon_file)
+            vectors = FaissVectors.open(folder / manifest.vectors_file, kind=Kind(manifest.kind))
+        except IndexFolderError:
+            if attempt == 2 or Manifest.read(folder) == manifest:
+                raise
+            continue
+        if len(vectors) != manifest.vectors:
+            raise IndexFolderError(
+                f"{folder / manifest.vectors_file}: holds {len(vectors)} vectors, the manifest "
+                f"says {manifest.vectors}; rebuild with: cmsearch index --rebuild"
+            )
+        return OpenIndex(folder, manifest, lexicon, vectors)
+    raise IndexFolderError(f"{folder}: is being replaced again and again; try later")
+
+
+def check_encoder(manifest: Manifest, encoder: Encoder) -> None:
+    """Raise IndexMismatch, naming both, unless the encoder made the index."""
+    if encoder.identity != manifest.encoder:
+        built, given = manifest.encoder, encoder.identity
+        raise IndexMismatch(
+            f"the index was built with encoder {built.name} ({built.dim} dimensions, "
+            f"sha256 {built.sha256[:12]}), this is {given.name} ({given.dim} dimensions, "
+            f"sha256 {given.sha256[:12]}); name the right encoder or rebuild with: "
+            "cmsearch index --rebuild"
+        )
+
+
+def build_index(
+    folder: Path,
+    ontology: Ontology,
+    *,
+    options: BuildOptions,
+    encoder: Encoder,
+    encoder_source: str = "",
+    anew: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Build an index and put it in place as a whole; return its manifest.
+
+    The data files get names of their own and the manifest is replaced last, so that a
+    crash at any moment leaves the old index working, or none. Texts that the old index
+    already holds, under the same encoder, are not encoded again.
+
+    Args:
+        folder: the index folder; created if need be.
+        ontology: the code sets to index.
+        options: what the index is made of.
+        encoder: the encoder.
+        encoder_source: path or name of an encoder, recorded for opening the index.
+        anew: encode every text again, also those that the old index holds.
+        progress: called with a stage's name, how much is done, and how much there is.
+
+    Raises:
+        IndexFolderError: the folder cannot be written, or another build holds it.
+    """
+    report = progress or _silent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".build.lock", timeout=_LOCK_SECONDS):
+            return _build(folder, ontology, options, encoder, encoder_source, anew, report)
+    except Timeout as error:
+        raise IndexFolderError(f"{folder}: another build has held it for an hour") from error
+    except OSError as error:
+        raise IndexFolderError(
+            f"{folder}: cannot be written ({error.strerror or error}); free space or rights, "
+            "or name another folder with --index"
+        ) from error
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress for nobody."""
+
+
+def _build(
+    folder: Path,
+    ontology: Ontology,
+    options: BuildOptions,
+    encoder: Encoder,
+    encoder_source: str,
+    anew: bool,
+    report: Progress,
+) -> Manifest:
+    build = secrets.token_hex(4)
+    lexicon_file, vectors_file = f"concepts-{build}.sqlite", f"vectors-{build}.faiss"
+    try:
+        report("text forms", 0, 1)
+        concepts, made = _serialise(ontology, options)
+        report("text forms", 1, 1)
+        texts = sorted({form.text for form in made})
+        row_of = {text: row for row, text in enumerate(texts)}
+        known = {} if anew else _known_vectors(folder, encoder)
+        vectors = _encode(texts, encoder, known, report)
+        report("vector index", 0, 1)
+        searchable = FaissVectors.build(vectors, kind=options.kind)
+        searchable.save(folder / vectors_file)
+        report("vector index", 1, 1)
+        report("lexical index", 0, 1)
+        ids = {concept.code: number for number, concept in enumerate(concepts)}
+        Lexicon.build(
+            folder / lexicon_file,
+            _concept_rows(ontology, concepts, ids),
+            (
+                FormRow(number, ids[form.code], form.code.system.value, form.code.value,
+                        form.template.value, form.text, "", row_of[form.text])
+                for number, form in enumerate(made)
+            ),
+            _crosswalk_rows(options.systems, ids),
+        )  # fmt: skip
+        report("lexical index", 1, 1)
+        manifest = Manifest(
+            encoder=encoder.identity,
+            encoder_source=encoder_source,
+            kind=searchable.kind.value,
+            dtype="float16",
+            templates=tuple(template.value for template in options.templates),
+            templates_version=TEMPLATES_VERSION,
+            vocabulary=VOCABULARY_VERSION if options.vocabulary else "",
+            code_sets=tuple(
+                IndexedCodeSet(
+                    item.system.value, item.release, item.origin, item.sha256, len(item.concepts)
+                )
+                for item in ontology.code_sets
+            ),
+            forms=len(made),
+            vectors=len(texts),
+            lexicon_file=lexicon_file,
+            vectors_file=vectors_file,
+        )
+        manifest.write(folder)
+    except BaseException:
+        for name in (lexicon_file, vectors_file):
+            (folder / name).unlink(missing_ok=True)
+        raise
+    _clear(folder, keep=manifest)
+    return manifest
+
+
+def _serialise(ontology: Ontology, options: BuildOptions) -> tuple[list[Concept], list[Form]]:
+    """Return all concepts, and the text forms of those that have some.
+
+    Codes that arise by a 7th character get none: their words are those of their parent.
+    """
+    wordings: dict[Code, list[str]] = {}
+    if options.vocabulary and Template.VOCABULARY in options.templates:
+        for entry in read_vocabulary():
+            wordings.setdefault(entry.code, []).append(entry.term)
+    concepts = [concept for system in options.systems for concept in ontology.concepts(system)]
+    wants_ancestors = Template.ANCESTORS in options.templates
+    made = []
+    for concept in concepts:
+        if not concept.expansion:
+            made += forms(
+                concept,
+                templates=options.templates,
+                ancestors=ontology.ancestors(concept.code) if wants_ancestors else (),
+                index_terms=ontology.index_terms(concept.code),
+                vocabulary=wordings.get(concept.code, ()),
+            )
+    return concepts, made
+
+
+def _known_vectors(folder: Path, encoder: Encoder) -> dict[str, Vectors]:
+    """Return the vectors of the old index by text, if the same encoder made them."""
+    try:
+        old = open_index(folder)
+        if old.manifest.encoder != encoder.identity:
+            return {}
+        known = list(old.lexicon.texts())
+        stored = old.vectors.vectors(np.array([row for _, row in known], dtype=np.int64))
+    except IndexFolderError:
+        return {}
+    return {text: vector for (text, _), vector in zip(known, stored, strict=True)}
+
+
+def _encode(
+    texts: Sequence[str], encoder: Encoder, known: dict[str, Vectors], report: Progress
+) -> Vectors:
+    """Return the stored-precision vectors of the texts; only unknown ones are encoded."""
+    vectors = np.empty((len(texts), encoder.identity.dim), dtype=np.float32)
+    fresh = []
+    for row, text in enumerate(texts):
+        if text in known:
+            vectors[row] = known[text]
+        else:
+            fresh.append(row)
+    fresh.sort(key=lambda row: (len(texts[row]), row))
+    report("encoding", 0, len(fresh))
+    for start in range(0, len(fresh), _PART):
+        rows = fresh[start : start + _PART]
+        vectors[rows] = half(encoder.encode([texts[row] for row in rows]))
+        report("encoding", min(start + _PART, len(fresh)), len(fresh))
+    return vectors
+
+
+def _concept_rows(
+    ontology: Ontology, concepts: Sequence[Concept], ids: dict[Code, int]
+) -> Iterator[ConceptRow]:
+    groups = {
+        system: read_groups(system)
+        for system in dict.fromkeys(concept.code.system for concept in concepts)
+    }
+    for concept in concepts:
+        chapter = ontology.chapter(concept.code)
+        details = {
+            "inclusion_terms": concept.inclusion_terms,
+            "notes": asdict(concept.notes),
+            "seventh": concept.seventh,
+            "expansion": concept.expansion,
+        }
+        yield ConceptRow(
+            id=ids[concept.code],
+            system=concept.code.system.value,
+            code=concept.code.value,
+            title=concept.title,
+            level=concept.level.value,
+            parent=ids[concept.parent] if concept.parent is not None else None,
+            billable=concept.billable,
+            chapter=chapter.title if chapter else "",
+            grouping=groups[concept.code.system].get(concept.code, ""),
+            details=json.dumps(details, ensure_ascii=False),
+        )
+
+
+def _crosswalk_rows(systems: Sequence[System], ids: dict[Code, int]) -> Iterator[CrosswalkRow]:
+    for source, target in _GEM_SYSTEMS:
+        if source not in systems or target not in systems:
+            continue
+        for entry in read_gem(source, target):
+            if entry.source in ids and (entry.target is None or entry.target in ids):
+                yield CrosswalkRow(
+                    ids[entry.source],
+                    ids[entry.target] if entry.target is not None else None,
+                    entry.approximate,
+                    entry.no_map,
+                    entry.combination,
+                    entry.scenario,
+                    entry.choice_list,
+                )
+
+
+def _clear(folder: Path, *, keep: Manifest) -> None:
+    """Remove the files of former builds, finished or not."""
+    for path in folder.iterdir():
+        stale = path.name.startswith(("concepts-", "vectors-", ".manifest.json."))
+        if stale and path.name not in (keep.lexicon_file, keep.vectors_file):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

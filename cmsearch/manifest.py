@@ -1,0 +1,106 @@
+"""What an index folder says of itself: ``manifest.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cmsearch.errors import IndexFolderError
+from cmsearch.types import EncoderIdentity
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedCodeSet:
+    """A code set of an index: which release, from where, with how many concepts."""
+
+    system: str
+    release: str
+    origin: str
+    sha256: str
+    concepts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that must agree before an index may be used.
+
+    Attributes:
+        encoder: the encoder that made the vectors.
+        encoder_source: path or name by which it was opened; empty for the shipped one.
+        kind: ``flat``, ``hnsw`` or ``ivfpq``.
+        dtype: precision of the stored vectors.
+        templates, templates_version: the text forms of the concepts.
+        vocabulary: version of the vocabulary; empty when it was left out.
+        code_sets: what is in the index.
+        forms, vectors: how many text forms, and distinct texts.
+        lexicon_file, vectors_file: names of the files of this build.
+    """
+
+    encoder: EncoderIdentity
+    encoder_source: str
+    kind: str
+    dtype: str
+    templates: tuple[str, ...]
+    templates_version: str
+    vocabulary: str
+    code_sets: tuple[IndexedCodeSet, ...]
+    forms: int
+    vectors: int
+    lexicon_file: str
+    vectors_file: str
+    format: int = FORMAT
+
+    @property
+    def releases(self) -> dict[str, str]:
+        """The release of each system."""
+        return {item.system: item.release for item in self.code_sets}
+
+    def write(self, folder: Path) -> None:
+        """Put the manifest in place at once: readers see the old one or this one."""
+        staged = folder / f".{MANIFEST_FILE}.{os.getpid()}"
+        with staged.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, indent=1, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(folder / MANIFEST_FILE)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Return the manifest of an index folder.
+
+        Raises:
+            IndexFolderError: there is no index here, or its manifest is damaged or of
+                another format.
+        """
+        path = folder / MANIFEST_FILE
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise IndexFolderError(
+                f"{folder}: there is no index here; build one with: cmsearch index"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise IndexFolderError(
+                f"{path}: cannot be read ({error}); rebuild with: cmsearch index --rebuild"
+            ) from error
+        found = values.get("format") if isinstance(values, dict) else None
+        if found != FORMAT:
+            raise IndexFolderError(
+                f"{path}: index format {found}, this cmsearch reads format {FORMAT}; "
+                "rebuild with: cmsearch index --rebuild"
+            )
+        try:
+            values["encoder"] = EncoderIdentity(**values["encoder"])
+            values["code_sets"] = tuple(IndexedCodeSet(**item) for item in values["code_sets"])
+            values["templates"] = tuple(values["templates"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise IndexFolderError(
+                f"{path}: incomplete ({error}); rebuild with: cmsearch index --rebuild"
+            ) from error

@@ -1,0 +1,61 @@
+"""The index as a ranker of codes, whole or one half of it, for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cmsearch.candidates import gather, understand
+from cmsearch.codes import System
+from cmsearch.errors import CasesError
+from cmsearch.fusion import FEATURES
+from cmsearch.search import Filters, Index
+
+_HALVES = {"dense": "cosine", "lexical": "overlap"}
+
+
+class IndexRanker:
+    """Ranks the codes of one system.
+
+    Args:
+        index: the open index.
+        system: the code system of the hits.
+        only: ``dense`` (the best cosine of a concept's forms) or ``lexical`` (the best
+            overlap of weighted words) for one half alone; empty for the whole search.
+    """
+
+    def __init__(self, index: Index, system: System, *, only: str = "") -> None:
+        if only and only not in _HALVES:
+            raise CasesError(f"no half is called {only!r}; the halves are dense and lexical")
+        self._index = index
+        self._system = system
+        self._only = only
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return f"cmsearch {self._only}".strip()
+
+    def rank(self, queries: Sequence[str], *, k: int) -> list[list[tuple[str, float]]]:
+        """Return up to k codes with scores for each query, best first."""
+        if self._only:
+            return [self._half(query, k) for query in queries]
+        found = self._index.search(queries, k=k, filters=Filters(systems=(self._system,)))
+        return [[(hit.code.value, hit.score) for hit in hits] for hits in found]
+
+    def _half(self, text: str, k: int) -> list[tuple[str, float]]:
+        files = self._index.files
+        query = understand(text, files.lexicon)
+        if not text.strip():
+            return []
+        found, features = gather(
+            query,
+            self._index.encoder.encode(query.variants),
+            lexicon=files.lexicon,
+            index=files.vectors,
+            allowed=lambda form: form.system == self._system.value,
+        )
+        scores = features[:, FEATURES.index(_HALVES[self._only])]
+        order = np.lexsort((np.array([item.concept.code for item in found]), -scores))
+        return [(found[i].concept.code, float(scores[i])) for i in order[:k]]

@@ -1,0 +1,370 @@
+"""Search: a phrase, a code or a concept in, ranked and explained hits out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cmsearch import paths
+from cmsearch.candidates import Candidate, Query, gather, understand
+from cmsearch.codes import Code, System, candidates
+from cmsearch.encoder import Encoder, open_encoder
+from cmsearch.errors import CodeError
+from cmsearch.fusion import Fusion
+from cmsearch.index import (
+    BuildOptions,
+    OpenIndex,
+    Progress,
+    build_index,
+    check_encoder,
+    open_index,
+)
+from cmsearch.lexicon import ConceptRow, FormRow
+from cmsearch.manifest import MANIFEST_FILE, Manifest
+from cmsearch.ontology.library import code_sets
+from cmsearch.ontology.ontology import Ontology
+from cmsearch.types import Hit, Vectors, Why
+from cmsearch.wording import plain
+
+_LONGEST_QUERY = 100_000
+_WIDEST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which concepts may be hits.
+
+    Attributes:
+        systems: their code systems; empty for the current ones of the index (ICD-10).
+        billable: only billable codes; a code that needs a 7th character stands for its
+            first (mostly the initial encounter).
+        prefix: a code, block or beginning of a code that they lie under.
+        expand: put the billable codes under a header right after it.
+    """
+
+    systems: tuple[System, ...] = ()
+    billable: bool = False
+    prefix: str = ""
+    expand: bool = False
+
+
+class Index:
+    """An open index with its encoder: what ``search`` and ``nearest`` are asked of.
+
+    Args:
+        files: the open index folder.
+        encoder: the encoder that made it.
+        fusion: the model that makes one score of two.
+    """
+
+    def __init__(self, files: OpenIndex, encoder: Encoder, fusion: Fusion) -> None:
+        self.files = files
+        self.encoder = encoder
+        self.fusion = fusion
+
+    @classmethod
+    def open(cls, folder: Path | None = None, *, encoder: Encoder | None = None) -> Index:
+        """Return the index of a folder; the default index is built if there is none.
+
+        Args:
+            folder: an index folder; ``default`` in the user's data folder if left out.
+            encoder: the encoder that made it; the one named in its manifest by default.
+
+        Raises:
+            IndexFolderError: a named folder holds no index, or an index is damaged.
+            IndexMismatch: another encoder made the index.
+        """
+        if folder is None and not (paths.index_folder() / MANIFEST_FILE).is_file():
+            cls.build()
+        files = open_index(paths.index_folder(folder))
+        encoder = encoder or open_encoder(files.manifest.encoder_source)
+        check_encoder(files.manifest, encoder)
+        return cls(files, encoder, Fusion.load())
+
+    @staticmethod
+    def build(
+        folder: Path | None = None,
+        *,
+        options: BuildOptions | None = None,
+        encoder: str = "",
+        device: str = "cpu",
+        anew: bool = False,
+        ontology: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Manifest:
+        """Build an index from the packaged code sets and the user's release files.
+
+        Args:
+            folder: the index folder; ``default`` in the user's data folder if left out.
+            options: code systems, text forms, kind of vector index.
+            encoder: path or name of an encoder; the shipped one by default.
+            device: ``cpu`` or ``cuda``: where the texts are encoded.
+            anew: encode every text again, also those that the old index holds.
+            ontology: the folder of release files.
+            progress: called with a stage's name, how much is done, how much there is.
+        """
+        options = options or BuildOptions()
+        if progress is not None:
+            progress("code sets", 0, 1)
+        extra = code_sets(paths.ontology_folder(ontology))
+        loaded = Ontology.load(options.systems, extra=extra)
+        return build_index(
+            paths.index_folder(folder),
+            loaded,
+            options=options,
+            encoder=open_encoder(encoder, device=device),
+            encoder_source=encoder,
+            anew=anew,
+            progress=progress,
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the index says of itself."""
+        return self.files.manifest
+
+    def release(self, systems: Sequence[System] = ()) -> str:
+        """Return the releases that a search over these systems answers from."""
+        releases = self.manifest.releases
+        wanted = systems or self._current()
+        return "; ".join(
+            f"{system.label} {releases[system.value]}"
+            for system in wanted
+            if system.value in releases
+        )
+
+    def search(
+        self, queries: Sequence[str], *, k: int = 10, filters: Filters | None = None
+    ) -> list[list[Hit]]:
+        """Return the best hits for each query, in the order of the queries.
+
+        A query that is a code or a title has that concept first. A blank query has no
+        hits. The same queries give the same hits on every run.
+
+        Args:
+            queries: words, phrases or codes; longer ones are cut at 100,000 characters.
+            k: how many hits at most; at least 1.
+            filters: which concepts may be hits.
+
+        Raises:
+            CodeError: a filter names a system or prefix that the index does not hold.
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}; at least one hit must be asked for")
+        filters = filters or Filters()
+        self._check(filters)
+        texts = [" ".join(query[:_LONGEST_QUERY].split()) for query in queries]
+        asked = [understand(text, self.files.lexicon) for text in texts]
+        variants = [variant for query in asked if query.text for variant in query.variants]
+        vectors = self.encoder.encode(variants) if variants else np.empty((0, 0), np.float32)
+        found: list[list[Hit]] = []
+        start = 0
+        for query in asked:
+            if not query.text:
+                found.append([])
+                continue
+            stop = start + len(query.variants)
+            found.append(self._one(query, vectors[start:stop], k, filters))
+            start = stop
+        return found
+
+    def nearest(self, code: Code | str, *, k: int = 10, to: System | None = None) -> list[Hit]:
+        """Return the concepts nearest in meaning to a code, best first.
+
+        Args:
+            code: a code, or what people type for one.
+            k: how many at most.
+            to: the code system to look in; the code's own by default.
+
+        Raises:
+            CodeError: the index does not hold the code, or the system.
+        """
+        source = self.concept(code)
+        own = Code(source.code, System(source.system))
+        target = to or own.system
+        filters = Filters(systems=(target,), billable=source.billable and target is not own.system)
+        hits = self.search([source.title], k=k + 24, filters=filters)[0]
+        kept = [hit for hit in hits if not (hit.code.is_under(own) or own.is_under(hit.code))]
+        return [replace(hit, rank=rank) for rank, hit in enumerate(kept[:k], start=1)]
+
+    def concept(self, code: Code | str) -> ConceptRow:
+        """Return the indexed concept of a code, or of what people type for one.
+
+        Raises:
+            CodeError: no code of the index is spelled so (near ones are named), or it
+                is a code of more than one system (both are named).
+        """
+        readings = [code] if isinstance(code, Code) else candidates(code)
+        rows = [
+            row
+            for reading in readings
+            for row in self.files.lexicon.by_code(reading.value)
+            if row.system == reading.system.value
+        ]
+        if len(rows) == 1:
+            return rows[0]
+        if rows:
+            names = " and ".join(
+                f"{System(row.system).label} {row.code} ({row.title})" for row in rows
+            )
+            raise CodeError(f"{code} is {names}; say which with --system")
+        raise CodeError(f"{str(code)[:40]!r} is no code of this index{self._near(str(code))}")
+
+    def _near(self, text: str) -> str:
+        """Return a phrase that names codes which begin like the text."""
+        lexicon = self.files.lexicon
+        for reading in candidates(text) or [Code(text.strip().upper(), System.ICD10CM)]:
+            for length in range(len(reading.value), 2, -1):
+                rows = lexicon.starting_with(reading.value[:length].rstrip("."), limit=3)
+                if rows:
+                    names = ", ".join(f"{row.code} ({row.title})" for row in rows)
+                    return f"; near it are {names}"
+        return "; search for its words with: cmsearch query"
+
+    def _current(self) -> tuple[System, ...]:
+        """Return the systems that are searched when none is named: those in force."""
+        held = [System(name) for name in self.manifest.releases]
+        return tuple(system for system in held if system.version == 10) or tuple(held)
+
+    def _check(self, filters: Filters) -> None:
+        held = self.manifest.releases
+        for system in filters.systems:
+            if system.value not in held:
+                raise CodeError(
+                    f"this index holds {', '.join(held)}, not {system.value}; build one that "
+                    f"does with: cmsearch index --system {system.value}"
+                )
+
+    def _one(self, query: Query, vectors: Vectors, k: int, filters: Filters) -> list[Hit]:
+        """Return the hits of one query; looks wider while filters leave too few."""
+        gate = _Gate.of(filters.systems or self._current(), filters.prefix)
+        wider = 1
+        while True:
+            found, features = gather(
+                query,
+                vectors,
+                lexicon=self.files.lexicon,
+                index=self.files.vectors,
+                allowed=gate,
+                wider=wider,
+            )
+            if len(found) >= k or wider >= _WIDEST:
+                break
+            wider *= 4
+        scores = self.fusion.probabilities(features)
+        order = sorted(
+            range(len(found)),
+            key=lambda i: (-round(float(scores[i]), 4), found[i].concept.code),
+        )
+        ranked = [(found[i], float(scores[i])) for i in order]
+        ranked = self._exact(query, gate, ranked)
+        ranked = self._billable(ranked, filters)
+        releases = self.manifest.releases
+        return [
+            _hit(rank, candidate, score, releases)
+            for rank, (candidate, score) in enumerate(ranked[:k], start=1)
+        ]
+
+    def _exact(
+        self,
+        query: Query,
+        gate: _Gate,
+        ranked: list[tuple[Candidate, float]],
+    ) -> list[tuple[Candidate, float]]:
+        """Put the concepts whose code or title the query is in front."""
+        lexicon = self.files.lexicon
+        named = [
+            row
+            for reading in candidates(query.text)
+            for row in lexicon.by_code(reading.value)
+            if row.system == reading.system.value and gate(row)
+        ]
+        front = []
+        for row in named:
+            forms = lexicon.forms_of_concept(row.id) or (
+                lexicon.forms_of_concept(row.parent) if row.parent is not None else []
+            )
+            if forms:
+                front.append((Candidate(row, forms[0], Why.EXACT), 1.0))
+        wanted = plain(query.text)
+        for candidate, score in ranked:
+            title = candidate.concept.title
+            near = abs(len(title) - len(wanted)) < 4
+            if near and plain(title) == wanted and candidate.concept not in named:
+                front.append((replace(candidate, why=Why.EXACT), max(score, 0.999)))
+        taken = {candidate.concept.id for candidate, _ in front}
+        return front + [pair for pair in ranked if pair[0].concept.id not in taken]
+
+    def _billable(
+        self, ranked: list[tuple[Candidate, float]], filters: Filters
+    ) -> list[tuple[Candidate, float]]:
+        """Apply ``billable`` and ``expand``."""
+        if not (filters.billable or filters.expand):
+            return ranked
+        found: list[tuple[Candidate, float]] = []
+        taken: set[int] = set()
+        for candidate, score in ranked:
+            rows = [candidate.concept]
+            if not candidate.concept.billable:
+                below = self._below(candidate.concept)
+                if filters.expand:
+                    rows = ([] if filters.billable else rows) + below
+                elif below and all(_is_expansion(row, candidate.concept) for row in below):
+                    rows = below[:1]
+                else:
+                    rows = []
+            for row in rows:
+                if row.id not in taken:
+                    taken.add(row.id)
+                    found.append((replace(candidate, concept=row), score))
+        return found
+
+    def _below(self, concept: ConceptRow) -> list[ConceptRow]:
+        """Return the billable descendants of a concept, in order of their codes."""
+        found = []
+        for child in self.files.lexicon.children(concept.id):
+            found += [child] if child.billable else self._below(child)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """Whether a concept passes the filters, by its system and code."""
+
+    systems: frozenset[str]
+    first: str
+    last: str
+
+    @classmethod
+    def of(cls, systems: Iterable[System], prefix: str) -> _Gate:
+        first, _, last = prefix.strip().upper().replace(".", "").partition("-")
+        return cls(frozenset(system.value for system in systems), first, last or first)
+
+    def __call__(self, row: FormRow | ConceptRow) -> bool:
+        if row.system not in self.systems:
+            return False
+        code = row.code.replace(".", "")
+        return self.first <= code[: len(self.first)] and code[: len(self.last)] <= self.last
+
+
+def _is_expansion(row: ConceptRow, header: ConceptRow) -> bool:
+    return row.title.startswith(header.title) and len(row.code.replace(".", "")) == 7
+
+
+def _hit(rank: int, candidate: Candidate, score: float, releases: dict[str, str]) -> Hit:
+    concept = candidate.concept
+    return Hit(
+        rank=rank,
+        code=Code(concept.code, System(concept.system)),
+        title=concept.title,
+        score=round(score, 4),
+        billable=concept.billable,
+        chapter=concept.chapter,
+        release=releases[concept.system],
+        matched=candidate.form.text,
+        template=candidate.form.template,
+        why=candidate.why,
+    )

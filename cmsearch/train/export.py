@@ -1,0 +1,216 @@
+"""From a tuned encoder to the files that ship: int8 ONNX, tokenizer, configuration."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
+from torch.nn.functional import gelu, normalize
+from transformers import ModernBertModel
+
+from cmsearch.encoder.onnx import CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE, ShippedConfig, sha256_of
+from cmsearch.errors import TrainingError
+
+OPSET = 18
+
+
+class Inference(nn.Module):
+    """ModernBERT with mean pooling, written for export: plain operations, one output.
+
+    Equal to ``ModernBertModel`` + mean pooling + normalisation (tested); attention is
+    written out because exported SDPA carries masks that short texts do not need.
+
+    Args:
+        model: the encoder.
+        dim: how many leading dimensions of the pooled vector are kept.
+    """
+
+    def __init__(self, model: ModernBertModel, *, dim: int) -> None:
+        super().__init__()
+        config = model.config
+        self.model = model
+        self.dim = dim
+        self.heads = config.num_attention_heads
+        self.head = config.hidden_size // config.num_attention_heads
+        self.window = config.local_attention // 2
+        self.kinds = list(config.layer_types)
+        for kind in set(self.kinds):
+            theta = config.rope_parameters[kind]["rope_theta"]
+            steps = torch.arange(0, self.head, 2, dtype=torch.float32) / self.head
+            self.register_buffer(f"frequency_{kind}", 1.0 / theta**steps, persistent=False)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return unit vectors, (batch, dim), of token ids and mask, (batch, tokens) int64."""
+        hidden = self.model.embeddings.norm(self.model.embeddings.tok_embeddings(input_ids))
+        keep = attention_mask.to(hidden.dtype)
+        padding = (1.0 - keep)[:, None, None, :] * -1e9
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        far = ((places[:, None] - places[None, :]).abs() > self.window).to(hidden.dtype) * -1e9
+        turns = {}
+        for kind in set(self.kinds):
+            angles = places.to(hidden.dtype)[:, None] * getattr(self, f"frequency_{kind}")[None, :]
+            angles = torch.cat([angles, angles], dim=-1)
+            turns[kind] = (angles.cos(), angles.sin())
+        for kind, layer in zip(self.kinds, self.model.layers, strict=True):
+            mask = padding if kind == "full_attention" else padding + far
+            hidden = hidden + self._attend(layer, hidden, mask, turns[kind])
+            wide, gate = layer.mlp.Wi(layer.mlp_norm(hidden)).chunk(2, dim=-1)
+            hidden = hidden + layer.mlp.Wo(gelu(wide) * gate)
+        hidden = self.model.final_norm(hidden) * keep[:, :, None]
+        pooled = hidden.sum(dim=1) / keep.sum(dim=1, keepdim=True)
+        return normalize(pooled[:, : self.dim], dim=-1)
+
+    def _attend(
+        self, layer: nn.Module, hidden: Tensor, mask: Tensor, turn: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        batch, tokens, width = hidden.shape
+        parts = layer.attn.Wqkv(layer.attn_norm(hidden))
+        query, key, value = (
+            part.view(batch, tokens, self.heads, self.head).transpose(1, 2)
+            for part in parts.chunk(3, dim=-1)
+        )
+        query, key = _rotate(query, *turn), _rotate(key, *turn)
+        scores = query @ key.transpose(-1, -2) * self.head**-0.5 + mask
+        mixed = scores.softmax(dim=-1) @ value
+        return layer.attn.Wo(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+def _rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Return the states turned by their positions (RoPE, arXiv 2104.09864)."""
+    first, second = states.chunk(2, dim=-1)
+    return states * cosine + torch.cat([-second, first], dim=-1) * sine
+
+
+def export(model_folder: Path, out: Path, *, name: str, dim: int, max_tokens: int) -> Path:
+    """Write the encoder's int8 ONNX, tokenizer and configuration; return the folder.
+
+    Args:
+        model_folder: a tuned model as ``tune`` leaves it.
+        out: the folder to write; replaced as a whole.
+        name: the encoder's name, with its version.
+        dim: how many leading (Matryoshka) dimensions its vectors keep.
+        max_tokens: where longer texts are cut.
+
+    Raises:
+        TrainingError: the folder holds no ModernBERT encoder.
+    """
+    loaded = SentenceTransformer(str(model_folder), device="cpu")
+    core = loaded[0].auto_model.eval()
+    if not isinstance(core, ModernBertModel):
+        raise TrainingError(f"{model_folder}: holds a {type(core).__name__}, not a ModernBERT")
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch) / "fp32.onnx"
+        _to_onnx(Inference(core, dim=dim).eval(), raw)
+        staged = Path(scratch) / "out"
+        staged.mkdir()
+        _quantise(raw, staged / MODEL_FILE)
+        tokenizer = json.loads((model_folder / "tokenizer.json").read_text(encoding="utf-8"))
+        tokenizer["padding"] = tokenizer["truncation"] = None
+        (staged / TOKENIZER_FILE).write_text(
+            json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8"
+        )
+        config = ShippedConfig(
+            name=name,
+            sha256=sha256_of(staged / MODEL_FILE, staged / TOKENIZER_FILE),
+            pooling="mean",
+            dim=dim,
+            max_tokens=max_tokens,
+            pad_id=core.config.pad_token_id,
+        )
+        (staged / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(staged, out)
+    return out
+
+
+def _to_onnx(module: Inference, path: Path) -> None:
+    ids = torch.ones((2, 7), dtype=torch.int64)
+    axes = {0: "batch", 1: "tokens"}
+    torch.onnx.export(
+        module,
+        (ids, torch.ones_like(ids)),
+        str(path),
+        input_names=["input_ids", "attention_mask"],
+        output_names=["vectors"],
+        dynamic_axes={"input_ids": axes, "attention_mask": axes, "vectors": {0: "batch"}},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+
+
+def _quantise(raw: Path, path: Path) -> None:
+    """Write the model with int8 weights.
+
+    Matrices: ONNX Runtime's dynamic quantisation, per channel, in seven bits, because
+    eight overflow on processors without VNNI and would give another ranking there.
+    The embedding table: int8 rows, each with its own scale.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    halfway = raw.with_name("int8.onnx")
+    quantize_dynamic(
+        raw,
+        halfway,
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        reduce_range=True,
+        weight_type=QuantType.QInt8,
+    )
+    model = onnx.load(halfway)
+    _quantise_embeddings(model)
+    onnx.save(model, path)
+
+
+def _quantise_embeddings(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    tables = {item.name: item for item in graph.initializer}
+    gather = next(
+        node
+        for node in graph.node
+        if node.op_type == "Gather" and node.input[0] in tables and node.input[1] == "input_ids"
+    )
+    table = numpy_helper.to_array(tables[gather.input[0]])
+    scale = np.abs(table).max(axis=1, keepdims=True) / 127.0
+    scale[scale == 0] = 1.0
+    rows = np.round(table / scale).astype(np.int8)
+    graph.initializer.remove(tables[gather.input[0]])
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(rows, "embedding_rows"),
+            numpy_helper.from_array(scale.astype(np.float32), "embedding_scales"),
+        ]
+    )
+    make = onnx.helper.make_node
+    nodes = [
+        make("Gather", ["embedding_rows", "input_ids"], ["embedding_int8"]),
+        make("Cast", ["embedding_int8"], ["embedding_float"], to=onnx.TensorProto.FLOAT),
+        make("Gather", ["embedding_scales", "input_ids"], ["embedding_scale"]),
+        make("Mul", ["embedding_float", "embedding_scale"], [gather.output[0]]),
+    ]
+    place = list(graph.node).index(gather)
+    graph.node.remove(gather)
+    for offset, node in enumerate(nodes):
+        graph.node.insert(place + offset, node)
+
+
+def agreement(model_folder: Path, exported: Path, texts: list[str]) -> float:
+    """Return the mean cosine between the tuned encoder's vectors and the exported one's."""
+    from cmsearch.encoder.onnx import OnnxEncoder
+
+    encoder = OnnxEncoder.load(exported)
+    full = SentenceTransformer(str(model_folder), device="cpu")
+    full.max_seq_length = encoder.identity.max_tokens
+    ours = encoder.encode(texts)
+    theirs = full.encode(texts, convert_to_numpy=True, show_progress_bar=False)
+    theirs = theirs[:, : ours.shape[1]]
+    theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
+    return float((ours * theirs).sum(axis=1).mean())

