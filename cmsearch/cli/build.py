@@ -120,8 +120,13 @@ def add_release(
 
     talk = render.talk()
     for added in add(files, paths.ontology_folder()):
-        talk.print(f"{added.name}: {added.system.label} {added.kind.value} {added.release}, "
-                   f"{added.rows:,} rows")  # fmt: skip
+        state = "added" if added.new else "was here already"
+        remark = f"; {added.remark}" if added.remark else ""
+        talk.print(
+            f"{added.name}: {added.system.label} {added.kind.label}, {added.release}, "
+            f"{added.rows:,} rows, {state}{remark}",
+            soft_wrap=True,
+        )
     talk.print("Now run: cmsearch index")
 
 

@@ -247,9 +247,9 @@ def _checked(
 def _added(file: FoundFile, new: bool, release: ReleaseFile, terms: IndexTerms | None) -> AddedFile:
     remarks = [release.remark] if release.remark else []
     if terms is not None and terms.nearest:
-        remarks.append(f"{terms.nearest:,} lines lead to the nearest header of their code")
+        remarks.append(f"lines that lead to the nearest header of their code: {terms.nearest:,}")
     if terms is not None and terms.skipped:
-        remarks.append(f"{terms.skipped:,} lines skipped: no such code in the code set")
+        remarks.append(f"lines skipped, their code is not in the code set: {terms.skipped:,}")
     return AddedFile(
         file.name, file.kind, file.system, file.release, file.rows, new, "; ".join(remarks)
     )

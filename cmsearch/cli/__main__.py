@@ -1,0 +1,5 @@
+"""python -m cmsearch.cli"""
+
+from cmsearch.cli.app import main
+
+main()
