@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cmsearch.codes import Code, System
+    from cmsearch.contents import BuildOptions
     from cmsearch.describe import Description, describe
     from cmsearch.errors import CmsearchError
-    from cmsearch.index import BuildOptions
-    from cmsearch.search import Filters, Index
+    from cmsearch.filters import Filters
+    from cmsearch.search import Index
     from cmsearch.types import Hit
 
 __all__ = [
@@ -31,11 +32,11 @@ __all__ = [
 
 # Names are fetched when they are first asked for, so that importing cmsearch is instant.
 _HOMES = {
-    "BuildOptions": "cmsearch.index",
+    "BuildOptions": "cmsearch.contents",
     "CmsearchError": "cmsearch.errors",
     "Code": "cmsearch.codes",
     "Description": "cmsearch.describe",
-    "Filters": "cmsearch.search",
+    "Filters": "cmsearch.filters",
     "Hit": "cmsearch.types",
     "Index": "cmsearch.search",
     "System": "cmsearch.codes",

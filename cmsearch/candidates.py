@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmsearch.fusion import FEATURES, Matrix
-from cmsearch.lexicon import ConceptRow, FormRow, Lexicon
+from cmsearch.lexicon import Lexicon
+from cmsearch.rows import ConceptRow, FormRow
 from cmsearch.types import Vectors, Why
 from cmsearch.vectors import VectorIndex
 from cmsearch.wording import terms, tokens

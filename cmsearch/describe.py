@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cmsearch.codes import Code, System
-from cmsearch.lexicon import ConceptRow, CrosswalkRow, Lexicon
+from cmsearch.lexicon import Lexicon
+from cmsearch.rows import ConceptRow, CrosswalkRow
 from cmsearch.search import Index
 
 _NOTE_NAMES = {

@@ -104,5 +104,6 @@ class Fusion:
         """Return how likely each candidate is right, (n,) between 0 and 1."""
         if not len(features):
             return np.empty(0, dtype=np.float32)
-        found: Matrix = (1.0 / (1.0 + np.exp(-self.logits(features)))).astype(np.float32)
+        logits = np.clip(self.logits(features), -80.0, 80.0)  # beyond, exp overflows
+        found: Matrix = (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
         return found

@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from cmsearch.codes import Code, System
+from cmsearch.contents import BuildOptions, concept_rows, crosswalk_rows, serialised
 from cmsearch.errors import IndexFolderError, IndexMismatch
-from cmsearch.lexicon import ConceptRow, CrosswalkRow, FormRow, Lexicon
+from cmsearch.lexicon import Lexicon
 from cmsearch.manifest import IndexedCodeSet, Manifest
-from cmsearch.ontology.concept import Concept
-from cmsearch.ontology.crosswalk import read_gem, read_groups
 from cmsearch.ontology.ontology import Ontology
-from cmsearch.ontology.vocabulary import VOCABULARY_VERSION, read_vocabulary
-from cmsearch.serialise import DEFAULT_TEMPLATES, TEMPLATES_VERSION, Form, Template, forms
+from cmsearch.ontology.vocabulary import VOCABULARY_VERSION
+from cmsearch.rows import FormRow
+from cmsearch.serialise import TEMPLATES_VERSION
 from cmsearch.types import Encoder, Vectors
 from cmsearch.vectors import FaissVectors, Kind, half
 
-DEFAULT_SYSTEMS = (System.ICD10CM, System.ICD9CM)
 Progress = Callable[[str, int, int], None]
-_GEM_SYSTEMS = ((System.ICD9CM, System.ICD10CM), (System.ICD10CM, System.ICD9CM))
 _LOCK_SECONDS = 3600
 _PART = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class BuildOptions:
-    """What an index is made of.
-
-    Attributes:
-        systems: the code systems, in order.
-        templates: which text forms each concept gets.
-        kind: how FAISS searches.
-        vocabulary: whether the packaged everyday wording is part of it.
-    """
-
-    systems: tuple[System, ...] = DEFAULT_SYSTEMS
-    templates: tuple[Template, ...] = DEFAULT_TEMPLATES
-    kind: Kind = Kind.FLAT
-    vocabulary: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +50,33 @@ def open_index(folder: Path) -> OpenIndex:
     for attempt in (1, 2):
         manifest = Manifest.read(folder)
         try:
+            manifest.check_sizes(folder)
             lexicon = Lexicon.open(folder / manifest.lexicon_file)
-            vectors = FaissVectors.open(folder / manifest.vectors_file, kind=Kind(manifest.kind))
+            vectors = FaissVectors.open(folder / manifest.vectors_file, kind=_kind(manifest))
         except IndexFolderError:
             if attempt == 2 or Manifest.read(folder) == manifest:
                 raise
             continue
-        if len(vectors) != manifest.vectors:
+        held, told = (len(vectors), vectors.dim), (manifest.vectors, manifest.encoder.dim)
+        if held != told:
             raise IndexFolderError(
-                f"{folder / manifest.vectors_file}: holds {len(vectors)} vectors, the manifest "
-                f"says {manifest.vectors}; rebuild with: cmsearch index --rebuild"
+                f"{folder / manifest.vectors_file}: holds {held[0]} vectors of {held[1]} "
+                f"dimensions, the manifest says {told[0]} of {told[1]}; "
+                "rebuild with: cmsearch index --rebuild"
             )
         return OpenIndex(folder, manifest, lexicon, vectors)
     raise IndexFolderError(f"{folder}: is being replaced again and again; try later")
+
+
+def _kind(manifest: Manifest) -> Kind:
+    try:
+        return Kind(manifest.kind)
+    except ValueError as error:
+        known = ", ".join(kind.value for kind in Kind)
+        raise IndexFolderError(
+            f"{manifest.kind!r} in the manifest is no kind of vector index (there are {known}); "
+            "rebuild with: cmsearch index --rebuild"
+        ) from error
 
 
 def check_encoder(manifest: Manifest, encoder: Encoder) -> None:
@@ -156,7 +150,7 @@ def _build(
     lexicon_file, vectors_file = f"concepts-{build}.sqlite", f"vectors-{build}.faiss"
     try:
         report("text forms", 0, 1)
-        concepts, made = _serialise(ontology, options)
+        concepts, made = serialised(ontology, options)
         report("text forms", 1, 1)
         texts = sorted({form.text for form in made})
         row_of = {text: row for row, text in enumerate(texts)}
@@ -170,13 +164,13 @@ def _build(
         ids = {concept.code: number for number, concept in enumerate(concepts)}
         Lexicon.build(
             folder / lexicon_file,
-            _concept_rows(ontology, concepts, ids),
+            concept_rows(ontology, concepts, ids),
             (
                 FormRow(number, ids[form.code], form.code.system.value, form.code.value,
                         form.template.value, form.text, "", row_of[form.text])
                 for number, form in enumerate(made)
             ),
-            _crosswalk_rows(options.systems, ids),
+            crosswalk_rows(options.systems, ids),
         )  # fmt: skip
         report("lexical index", 1, 1)
         manifest = Manifest(
@@ -197,7 +191,11 @@ def _build(
             vectors=len(texts),
             lexicon_file=lexicon_file,
             vectors_file=vectors_file,
+            lexicon_bytes=(folder / lexicon_file).stat().st_size,
+            vectors_bytes=(folder / vectors_file).stat().st_size,
         )
+        for name in (lexicon_file, vectors_file):
+            _flush(folder / name)
         manifest.write(folder)
     except BaseException:
         for name in (lexicon_file, vectors_file):
@@ -207,28 +205,10 @@ def _build(
     return manifest
 
 
-def _serialise(ontology: Ontology, options: BuildOptions) -> tuple[list[Concept], list[Form]]:
-    """Return all concepts, and the text forms of those that have some.
-
-    Codes that arise by a 7th character get none: their words are those of their parent.
-    """
-    wordings: dict[Code, list[str]] = {}
-    if options.vocabulary and Template.VOCABULARY in options.templates:
-        for entry in read_vocabulary():
-            wordings.setdefault(entry.code, []).append(entry.term)
-    concepts = [concept for system in options.systems for concept in ontology.concepts(system)]
-    wants_ancestors = Template.ANCESTORS in options.templates
-    made = []
-    for concept in concepts:
-        if not concept.expansion:
-            made += forms(
-                concept,
-                templates=options.templates,
-                ancestors=ontology.ancestors(concept.code) if wants_ancestors else (),
-                index_terms=ontology.index_terms(concept.code),
-                vocabulary=wordings.get(concept.code, ()),
-            )
-    return concepts, made
+def _flush(path: Path) -> None:
+    """Have a file on the disk before a manifest that names it."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _known_vectors(folder: Path, encoder: Encoder) -> dict[str, Vectors]:
@@ -262,52 +242,6 @@ def _encode(
         vectors[rows] = half(encoder.encode([texts[row] for row in rows]))
         report("encoding", min(start + _PART, len(fresh)), len(fresh))
     return vectors
-
-
-def _concept_rows(
-    ontology: Ontology, concepts: Sequence[Concept], ids: dict[Code, int]
-) -> Iterator[ConceptRow]:
-    groups = {
-        system: read_groups(system)
-        for system in dict.fromkeys(concept.code.system for concept in concepts)
-    }
-    for concept in concepts:
-        chapter = ontology.chapter(concept.code)
-        details = {
-            "inclusion_terms": concept.inclusion_terms,
-            "notes": asdict(concept.notes),
-            "seventh": concept.seventh,
-            "expansion": concept.expansion,
-        }
-        yield ConceptRow(
-            id=ids[concept.code],
-            system=concept.code.system.value,
-            code=concept.code.value,
-            title=concept.title,
-            level=concept.level.value,
-            parent=ids[concept.parent] if concept.parent is not None else None,
-            billable=concept.billable,
-            chapter=chapter.title if chapter else "",
-            grouping=groups[concept.code.system].get(concept.code, ""),
-            details=json.dumps(details, ensure_ascii=False),
-        )
-
-
-def _crosswalk_rows(systems: Sequence[System], ids: dict[Code, int]) -> Iterator[CrosswalkRow]:
-    for source, target in _GEM_SYSTEMS:
-        if source not in systems or target not in systems:
-            continue
-        for entry in read_gem(source, target):
-            if entry.source in ids and (entry.target is None or entry.target in ids):
-                yield CrosswalkRow(
-                    ids[entry.source],
-                    ids[entry.target] if entry.target is not None else None,
-                    entry.approximate,
-                    entry.no_map,
-                    entry.combination,
-                    entry.scenario,
-                    entry.choice_list,
-                )
 
 
 def _clear(folder: Path, *, keep: Manifest) -> None:

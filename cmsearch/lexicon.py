@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from cmsearch.errors import IndexFolderError
+from cmsearch.rows import ConceptRow, CrosswalkRow, FormRow
 from cmsearch.wording import stem, terms, tokens
 
 _SCHEMA = """
@@ -49,58 +49,19 @@ CREATE INDEX crosswalk_source ON crosswalk (source);
 _COMMON = 4_000
 
 
-@dataclass(frozen=True, slots=True)
-class ConceptRow:
-    """A concept as the index stores it; ``details`` is JSON (notes, seventh characters)."""
-
-    id: int
-    system: str
-    code: str
-    title: str
-    level: str
-    parent: int | None
-    billable: bool
-    chapter: str
-    grouping: str
-    details: str
-
-
-@dataclass(frozen=True, slots=True)
-class FormRow:
-    """A text form as the index stores it; ``vector`` is its row among the vectors."""
-
-    id: int
-    concept: int
-    system: str
-    code: str
-    template: str
-    text: str
-    terms: str
-    vector: int
-
-
-@dataclass(frozen=True, slots=True)
-class CrosswalkRow:
-    """One line of a GEM between two concepts of the index; target None is no map."""
-
-    source: int
-    target: int | None
-    approximate: bool
-    no_map: bool
-    combination: bool
-    scenario: int
-    choice_list: int
-
-
 class Lexicon:
     """The SQLite file of an index, open for reading.
 
     Args:
         connection: a read-only connection.
+        path: its file, for messages.
+
+    Every method raises IndexFolderError when the file turns out to be damaged.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
+        self._path = path
 
     @classmethod
     def open(cls, path: Path) -> Lexicon:
@@ -109,16 +70,18 @@ class Lexicon:
         Raises:
             IndexFolderError: the file is missing or is no lexicon.
         """
+        uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         try:
-            uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            connection.execute("SELECT id FROM concept LIMIT 1").fetchone()
         except sqlite3.Error as error:
-            raise IndexFolderError(
-                f"{path}: not a readable lexicon ({error}); rebuild with: cmsearch index --rebuild"
-            ) from error
-        connection.execute("PRAGMA mmap_size = 268435456")
-        return cls(connection)
+            raise _unreadable(path, error) from error
+        try:
+            connection.execute("SELECT id FROM concept LIMIT 1").fetchone()
+            connection.execute("PRAGMA mmap_size = 268435456")
+        except sqlite3.Error as error:
+            connection.close()
+            raise _unreadable(path, error) from error
+        return cls(connection, path)
 
     @staticmethod
     def build(
@@ -127,43 +90,23 @@ class Lexicon:
         forms: Iterable[FormRow],
         crosswalk: Iterable[CrosswalkRow],
     ) -> None:
-        """Write a new lexicon file. The terms of the forms are filled in here."""
-        connection = sqlite3.connect(path)
+        """Write a new lexicon file. The terms of the forms are filled in here.
+
+        Raises:
+            IndexFolderError: the disk is full, or the folder cannot be written to.
+        """
         try:
-            connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
-            connection.executescript(_SCHEMA)
-            connection.executemany(
-                "INSERT INTO concept VALUES (?,?,?,?,?,?,?,?,?,?)",
-                ((c.id, c.system, c.code, c.title, c.level, c.parent, c.billable, c.chapter,
-                  c.grouping, c.details) for c in concepts),
-            )  # fmt: skip
-            counted = _TermCounter()
-            connection.executemany(
-                "INSERT INTO form VALUES (?,?,?,?,?,?,?,?)",
-                ((f.id, f.concept, f.system, f.code, f.template, f.text, counted.terms(f.text),
-                  f.vector) for f in forms),
-            )  # fmt: skip
-            connection.executemany(
-                "INSERT INTO word VALUES (?,?,?)",
-                ((word, stem(word), count) for word, count in counted.words.items()),
-            )
-            connection.executemany("INSERT INTO term VALUES (?,?)", counted.stems.items())
-            connection.executemany(
-                "INSERT INTO crosswalk VALUES (?,?,?,?,?,?,?)",
-                ((x.source, x.target, x.approximate, x.no_map, x.combination, x.scenario,
-                  x.choice_list) for x in crosswalk),
-            )  # fmt: skip
-            connection.execute("INSERT INTO form_words (form_words) VALUES ('rebuild')")
-            connection.execute("INSERT INTO form_words (form_words) VALUES ('optimize')")
-            connection.executescript(_INDEXES)
-            connection.commit()
-        finally:
-            connection.close()
+            _fill(path, concepts, forms, crosswalk)
+        except sqlite3.OperationalError as error:
+            raise IndexFolderError(
+                f"{path}: cannot be written ({error}); free space or rights, "
+                "or name another folder with --index"
+            ) from error
 
     @cached_property
     def form_count(self) -> int:
         """How many text forms there are."""
-        return int(self._db.execute("SELECT count(*) FROM form").fetchone()[0])
+        return int(self._rows("SELECT count(*) FROM form")[0][0])
 
     def find(self, query_terms: Sequence[str], *, limit: int) -> list[int]:
         """Return the ids of the forms that BM25 ranks first for the terms (stems).
@@ -178,7 +121,7 @@ class Lexicon:
         if not rare:
             return []
         expression = " OR ".join(f'"{term}"' for term in rare)
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT rowid FROM form_words WHERE form_words MATCH ? ORDER BY rank, rowid LIMIT ?",
             (expression, limit),
         )
@@ -186,8 +129,8 @@ class Lexicon:
 
     def frequency(self, term: str) -> int:
         """Return in how many forms a term (a stem) stands."""
-        row = self._db.execute("SELECT forms FROM term WHERE term = ?", (term,)).fetchone()
-        return int(row[0]) if row else 0
+        rows = self._rows("SELECT forms FROM term WHERE term = ?", (term,))
+        return int(rows[0][0]) if rows else 0
 
     def frequencies(self, wanted: Iterable[str]) -> dict[str, int]:
         """Return in how many forms each of the terms stands."""
@@ -200,7 +143,7 @@ class Lexicon:
     def correct(self, word: str) -> str | None:
         """Return the known word that an unknown one is most likely a slip for.
 
-        Optimal string alignment distance 1 (2 from eight letters on), the first letter
+        Optimal string alignment distance 1 (2 from seven letters on), the first letter
         mostly kept; the commonest word wins among equals.
         """
         if len(word) < 4 or any(letter.isdigit() for letter in word):
@@ -211,7 +154,7 @@ class Lexicon:
             self._words_of(len(word), reach),
             scorer=OSA.distance,
             score_cutoff=reach,
-            limit=12,
+            limit=None,
         )
         if not near:
             return None
@@ -234,7 +177,7 @@ class Lexicon:
 
     @cached_property
     def _word_counts(self) -> dict[str, int]:
-        rows = self._db.execute("SELECT word, forms FROM word WHERE forms > 1 AND length(word) > 2")
+        rows = self._rows("SELECT word, forms FROM word WHERE forms > 1 AND length(word) > 2")
         return dict(rows)
 
     @cached_property
@@ -257,7 +200,7 @@ class Lexicon:
 
     def peer_forms(self, system: str) -> Iterator[tuple[str, str]]:
         """Yield code and text of the titles and inclusion terms of a system's codes."""
-        yield from self._db.execute(
+        yield from self._rows(
             "SELECT form.code, form.text FROM form JOIN concept ON concept.id = form.concept "
             "WHERE form.system = ? AND level = 'code' AND template IN ('title', 'inclusion') "
             "ORDER BY form.id",
@@ -274,7 +217,7 @@ class Lexicon:
 
     def forms_of_concept(self, concept: int) -> list[FormRow]:
         """Return all text forms of a concept, in the order in which they were made."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT * FROM form WHERE concept = ? ORDER BY id",
             (concept,),
         )
@@ -287,17 +230,24 @@ class Lexicon:
 
     def by_code(self, code: str) -> list[ConceptRow]:
         """Return the concepts of every system that are spelled so."""
-        rows = self._db.execute("SELECT * FROM concept WHERE code = ? ORDER BY system", (code,))
+        rows = self._rows("SELECT * FROM concept WHERE code = ? ORDER BY system", (code,))
+        return [_concept(row) for row in rows]
+
+    def concepts_of(self, system: str) -> list[ConceptRow]:
+        """Return all codes of a system, in the order of the index."""
+        rows = self._db.execute(
+            "SELECT * FROM concept WHERE system = ? AND level = 'code' ORDER BY id", (system,)
+        )
         return [_concept(row) for row in rows]
 
     def children(self, concept: int) -> list[ConceptRow]:
         """Return the concepts right below a concept, in order of their codes."""
-        rows = self._db.execute("SELECT * FROM concept WHERE parent = ? ORDER BY code", (concept,))
+        rows = self._rows("SELECT * FROM concept WHERE parent = ? ORDER BY code", (concept,))
         return [_concept(row) for row in rows]
 
     def starting_with(self, prefix: str, *, limit: int) -> list[ConceptRow]:
         """Return concepts whose codes begin so, in order of their codes."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT * FROM concept WHERE code >= ? AND code < ? AND level = 'code' "
             "ORDER BY code, system LIMIT ?",
             (prefix, prefix + "\uffff", limit),
@@ -306,9 +256,7 @@ class Lexicon:
 
     def crosswalk(self, concept: int) -> list[CrosswalkRow]:
         """Return the lines of the GEMs that start at a concept, in the GEM's order."""
-        rows = self._db.execute(
-            "SELECT * FROM crosswalk WHERE source = ? ORDER BY rowid", (concept,)
-        )
+        rows = self._rows("SELECT * FROM crosswalk WHERE source = ? ORDER BY rowid", (concept,))
         return [
             CrosswalkRow(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4]), row[5], row[6])
             for row in rows
@@ -316,20 +264,71 @@ class Lexicon:
 
     def texts(self) -> Iterator[tuple[str, int]]:
         """Yield every distinct text with the row of its vector."""
-        yield from self._db.execute("SELECT DISTINCT text, vector FROM form")
+        yield from self._rows("SELECT DISTINCT text, vector FROM form")
 
     def details(self, row: ConceptRow) -> dict[str, object]:
         """Return a concept's notes, inclusion terms and seventh characters."""
         found: dict[str, object] = json.loads(row.details)
         return found
 
+    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _unreadable(self._path, error) from error
+
     def _in(self, select: str, values: Sequence[object]) -> list[tuple]:  # type: ignore[type-arg]
         found = []
         for start in range(0, len(values), 900):
             part = values[start : start + 900]
             marks = ",".join("?" * len(part))
-            found += self._db.execute(f"{select} ({marks})", part).fetchall()
+            found += self._rows(f"{select} ({marks})", part)
         return found
+
+
+def _fill(
+    path: Path,
+    concepts: Iterable[ConceptRow],
+    forms: Iterable[FormRow],
+    crosswalk: Iterable[CrosswalkRow],
+) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
+        connection.executescript(_SCHEMA)
+        connection.executemany(
+            "INSERT INTO concept VALUES (?,?,?,?,?,?,?,?,?,?)",
+            ((c.id, c.system, c.code, c.title, c.level, c.parent, c.billable, c.chapter,
+              c.grouping, c.details) for c in concepts),
+        )  # fmt: skip
+        counted = _TermCounter()
+        connection.executemany(
+            "INSERT INTO form VALUES (?,?,?,?,?,?,?,?)",
+            ((f.id, f.concept, f.system, f.code, f.template, f.text, counted.terms(f.text),
+              f.vector) for f in forms),
+        )  # fmt: skip
+        connection.executemany(
+            "INSERT INTO word VALUES (?,?,?)",
+            ((word, stem(word), count) for word, count in counted.words.items()),
+        )
+        connection.executemany("INSERT INTO term VALUES (?,?)", counted.stems.items())
+        connection.executemany(
+            "INSERT INTO crosswalk VALUES (?,?,?,?,?,?,?)",
+            ((x.source, x.target, x.approximate, x.no_map, x.combination, x.scenario,
+              x.choice_list) for x in crosswalk),
+        )  # fmt: skip
+        connection.execute("INSERT INTO form_words (form_words) VALUES ('rebuild')")
+        connection.execute("INSERT INTO form_words (form_words) VALUES ('optimize')")
+        connection.executescript(_INDEXES)
+        connection.commit()
+    finally:
+        connection.close()
+
+
+def _unreadable(path: Path, error: sqlite3.Error) -> IndexFolderError:
+    return IndexFolderError(
+        f"{path}: not a readable lexicon ({error}); rebuild with: cmsearch index --rebuild"
+    )
 
 
 class _TermCounter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from cmsearch.types import EncoderIdentity
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"
+# The types of plain fields, by their annotations.
+_PLAIN = {"str": str, "int": int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Manifest:
         code_sets: what is in the index.
         forms, vectors: how many text forms, and distinct texts.
         lexicon_file, vectors_file: names of the files of this build.
+        lexicon_bytes, vectors_bytes: their sizes: a truncated file is never opened.
     """
 
     encoder: EncoderIdentity
@@ -54,12 +57,26 @@ class Manifest:
     vectors: int
     lexicon_file: str
     vectors_file: str
+    lexicon_bytes: int
+    vectors_bytes: int
     format: int = FORMAT
 
     @property
     def releases(self) -> dict[str, str]:
         """The release of each system."""
         return {item.system: item.release for item in self.code_sets}
+
+    def check_sizes(self, folder: Path) -> None:
+        """Raise IndexFolderError if a data file is missing or has another size."""
+        for name, size in (
+            (self.lexicon_file, self.lexicon_bytes),
+            (self.vectors_file, self.vectors_bytes),
+        ):
+            path = folder / name
+            found = path.stat().st_size if path.is_file() else None
+            if found != size:
+                state = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
+                raise IndexFolderError(f"{path}: {state}; rebuild with: cmsearch index --rebuild")
 
     def write(self, folder: Path) -> None:
         """Put the manifest in place at once: readers see the old one or this one."""
@@ -85,7 +102,7 @@ class Manifest:
             raise IndexFolderError(
                 f"{folder}: there is no index here; build one with: cmsearch index"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise IndexFolderError(
                 f"{path}: cannot be read ({error}); rebuild with: cmsearch index --rebuild"
             ) from error
@@ -99,8 +116,24 @@ class Manifest:
             values["encoder"] = EncoderIdentity(**values["encoder"])
             values["code_sets"] = tuple(IndexedCodeSet(**item) for item in values["code_sets"])
             values["templates"] = tuple(values["templates"])
-            return cls(**values)
+            manifest = cls(**values)
+            _check(manifest)
+            return manifest
         except (KeyError, TypeError) as error:
             raise IndexFolderError(
-                f"{path}: incomplete ({error}); rebuild with: cmsearch index --rebuild"
+                f"{path}: incomplete or damaged ({error}); rebuild with: cmsearch index --rebuild"
             ) from error
+
+
+def _check(value: object) -> None:
+    """Raise TypeError unless the fields of a part of the manifest have their types."""
+    for field in fields(value):  # type: ignore[arg-type]
+        found = getattr(value, field.name)
+        plain = _PLAIN.get(str(field.type))
+        if plain is not None and type(found) is not plain:
+            raise TypeError(f"{field.name} is {found!r}, no {plain.__name__}")
+        for part in found if isinstance(found, tuple) else (found,):
+            if is_dataclass(part):
+                _check(part)
+            elif isinstance(found, tuple) and not isinstance(part, str):
+                raise TypeError(f"{field.name} holds {part!r}, no str")

@@ -9,8 +9,9 @@ import numpy as np
 from cmsearch.candidates import gather, understand
 from cmsearch.codes import System
 from cmsearch.errors import CasesError
+from cmsearch.filters import Filters
 from cmsearch.fusion import FEATURES
-from cmsearch.search import Filters, Index
+from cmsearch.search import Index
 
 _HALVES = {"dense": "cosine", "lexical": "overlap"}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,44 +11,27 @@ import numpy as np
 from cmsearch import paths
 from cmsearch.candidates import Candidate, Query, gather, understand
 from cmsearch.codes import Code, System, candidates
+from cmsearch.contents import BuildOptions
 from cmsearch.encoder import Encoder, open_encoder
 from cmsearch.errors import CodeError
+from cmsearch.filters import Filters, Gate
 from cmsearch.fusion import Fusion
 from cmsearch.index import (
-    BuildOptions,
     OpenIndex,
     Progress,
     build_index,
     check_encoder,
     open_index,
 )
-from cmsearch.lexicon import ConceptRow, FormRow
 from cmsearch.manifest import MANIFEST_FILE, Manifest
 from cmsearch.ontology.library import code_sets
 from cmsearch.ontology.ontology import Ontology
+from cmsearch.rows import ConceptRow
 from cmsearch.types import Hit, Vectors, Why
 from cmsearch.wording import plain
 
 _LONGEST_QUERY = 100_000
 _WIDEST = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which concepts may be hits.
-
-    Attributes:
-        systems: their code systems; empty for the current ones of the index (ICD-10).
-        billable: only billable codes; a code that needs a 7th character stands for its
-            first (mostly the initial encounter).
-        prefix: a code, block or beginning of a code that they lie under.
-        expand: put the billable codes under a header right after it.
-    """
-
-    systems: tuple[System, ...] = ()
-    billable: bool = False
-    prefix: str = ""
-    expand: bool = False
 
 
 class Index:
@@ -107,6 +90,8 @@ class Index:
             progress: called with a stage's name, how much is done, how much there is.
         """
         options = options or BuildOptions()
+        if encoder and Path(encoder).expanduser().is_dir():
+            encoder = str(Path(encoder).expanduser().resolve())
         if progress is not None:
             progress("code sets", 0, 1)
         extra = code_sets(paths.ontology_folder(ontology))
@@ -213,6 +198,11 @@ class Index:
             raise CodeError(f"{code} is {names}; say which with --system")
         raise CodeError(f"{str(code)[:40]!r} is no code of this index{self._near(str(code))}")
 
+    def holds(self, code: Code) -> bool:
+        """Return whether the index holds a concept with this code."""
+        rows = self.files.lexicon.by_code(code.value)
+        return any(row.system == code.system.value for row in rows)
+
     def _near(self, text: str) -> str:
         """Return a phrase that names codes which begin like the text."""
         lexicon = self.files.lexicon
@@ -240,7 +230,7 @@ class Index:
 
     def _one(self, query: Query, vectors: Vectors, k: int, filters: Filters) -> list[Hit]:
         """Return the hits of one query; looks wider while filters leave too few."""
-        gate = _Gate.of(filters.systems or self._current(), filters.prefix)
+        gate = Gate.of(filters.systems or self._current(), filters.prefix)
         wider = 1
         while True:
             found, features = gather(
@@ -271,7 +261,7 @@ class Index:
     def _exact(
         self,
         query: Query,
-        gate: _Gate,
+        gate: Gate,
         ranked: list[tuple[Candidate, float]],
     ) -> list[tuple[Candidate, float]]:
         """Put the concepts whose code or title the query is in front."""
@@ -328,26 +318,6 @@ class Index:
         for child in self.files.lexicon.children(concept.id):
             found += [child] if child.billable else self._below(child)
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Gate:
-    """Whether a concept passes the filters, by its system and code."""
-
-    systems: frozenset[str]
-    first: str
-    last: str
-
-    @classmethod
-    def of(cls, systems: Iterable[System], prefix: str) -> _Gate:
-        first, _, last = prefix.strip().upper().replace(".", "").partition("-")
-        return cls(frozenset(system.value for system in systems), first, last or first)
-
-    def __call__(self, row: FormRow | ConceptRow) -> bool:
-        if row.system not in self.systems:
-            return False
-        code = row.code.replace(".", "")
-        return self.first <= code[: len(self.first)] and code[: len(self.last)] <= self.last
 
 
 def _is_expansion(row: ConceptRow, header: ConceptRow) -> bool:

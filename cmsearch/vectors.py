@@ -9,6 +9,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,10 @@ from cmsearch.types import Vectors
 
 Rows = NDArray[np.int64]
 _SMALL = 20_000
+
+# FAISS 1.15 ends the process on a memory-mapped file that is cut within its head.
+_HEAD_BYTES = 64
+_OPENING = Lock()
 
 
 class Kind(Enum):
@@ -78,6 +83,11 @@ class FaissVectors:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
+    @property
+    def dim(self) -> int:
+        """How many dimensions the vectors have."""
+        return int(self._index.d)
+
     @classmethod
     def build(cls, vectors: Vectors, *, kind: Kind = Kind.FLAT) -> FaissVectors:
         """Return an index over the rows of ``vectors``, float32, (n, dim), unit length.
@@ -127,26 +137,44 @@ class FaissVectors:
         faiss = _faiss()
         flags = faiss.IO_FLAG_MMAP_IFC if kind is Kind.FLAT else 0
         try:
-            index = faiss.read_index(str(path), flags)
-        except RuntimeError as error:
+            size = path.stat().st_size
+            if size < _HEAD_BYTES:
+                raise RuntimeError("shorter than the head of any index")
+            with _OPENING:
+                # A damaged length must not have FAISS ask for terabytes; it makes tables
+                # for ivfpq that are not in the file.
+                if hasattr(faiss, "set_deserialization_vector_byte_limit"):
+                    faiss.set_deserialization_vector_byte_limit(16 * size + 2**26)
+                index = faiss.read_index(str(path), flags)
+        except (RuntimeError, MemoryError, OSError) as error:
             raise IndexFolderError(
                 f"{path}: not a readable FAISS file; rebuild with: cmsearch index --rebuild"
             ) from error
         return cls(index, kind)
 
     def save(self, path: Path) -> None:
-        """Write the index to a file."""
-        _faiss().write_index(self._index, str(path))
+        """Write the index to a file.
+
+        Python writes it: what FAISS writes itself is cut short on a full disk without a
+        word when the rest fits into the buffer of the C library.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written to.
+        """
+        path.write_bytes(memoryview(_faiss().serialize_index(self._index)))
 
     def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:
         """Return scores and row numbers, both (n, k), best first; row -1 is no row."""
         k = min(k, len(self))
+        if k == 0:
+            return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         workers = _faiss().omp_get_max_threads()
         if self.kind is Kind.FLAT and len(queries) < workers and len(self) > _SMALL:
             return self._scan_in_parts(queries, k=k, parts=workers)
         scores, rows = self._index.search(queries, k)
-        return scores, rows
+        best = np.lexsort((rows, -scores), axis=1)
+        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
 
     def _scan_in_parts(self, queries: Vectors, *, k: int, parts: int) -> tuple[Vectors, Rows]:
         """Search ranges of rows side by side: FAISS gives each query one thread only."""

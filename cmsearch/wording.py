@@ -139,14 +139,24 @@ STOPWORDS = frozenset(
 )
 _TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 _SLASHED = re.compile(r"(?<![a-z0-9])(?:[a-z]/[a-z]|w/|2/2)(?![a-z0-9])")
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u2032", "'"))
 _stemmer = snowballstemmer.stemmer("english")
 
 
 def plain(text: str) -> str:
     """Return the text in lower case, without accents, in American spelling."""
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    ascii_only = folded.encode("ascii", "ignore").decode() if not folded.isascii() else folded
-    return american(ascii_only)
+    folded = text.casefold()
+    if not folded.isascii():
+        spelled = unicodedata.normalize("NFKD", folded.translate(_APOSTROPHES)).casefold()
+        folded = "".join(map(_ascii, spelled))
+    return american(folded)
+
+
+def _ascii(letter: str) -> str:
+    """Return an ASCII character; a blank for a sign (a dash), nothing for an accent."""
+    if letter.isascii():
+        return letter
+    return "" if letter.isalnum() or unicodedata.category(letter) in ("Mn", "Cf") else " "
 
 
 def tokens(text: str) -> list[str]:
@@ -154,7 +164,8 @@ def tokens(text: str) -> list[str]:
     spelled = _SLASHED.sub(lambda match: SHORTHAND.get(match[0], match[0]) + " ", plain(text))
     found: list[str] = []
     for token in _TOKEN.findall(spelled):
-        found += SHORTHAND.get(token, token.replace("'s", "").replace("'", "")).split()
+        word = token.removesuffix("'s").replace("'", "")
+        found += SHORTHAND.get(word, word).split()
     return found
 
 

@@ -11,21 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmsearch.cases import (
-    Case,
-    Run,
+from cmsearch.casefiles import (
     read_beir_corpus,
     read_cases,
     read_qrels,
-    read_run,
     write_beir,
     write_cases,
     write_qrels,
-    write_run,
-    write_trec_run,
 )
+from cmsearch.cases import Case, Run
 from cmsearch.codes import Code, System
 from cmsearch.errors import CasesError
+from cmsearch.runfiles import read_run, write_run, write_trec_run
 
 GOOD = '{"query": "heart attack", "codes": ["I21.9"], "system": "icd10cm", "kind": "lay"}'
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cmsearch.encoder import TorchEncoder, open_encoder
+from cmsearch.encoder import TorchEncoder, hub, open_encoder
 from cmsearch.encoder import torch as module
 from cmsearch.errors import EncoderError, MissingDependency
 
@@ -313,7 +313,7 @@ def test_missing_name_offline_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_server_that_refuses_or_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    monkeypatch.setattr(hub, "PATIENCE", 0.3)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -334,8 +334,8 @@ def test_what_is_no_name_never_reaches_the_network(
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("asked the network")
 
-    monkeypatch.setattr(module, "_fetched", never)
-    monkeypatch.setattr(module, "_cached", never)
+    monkeypatch.setattr(hub, "_fetched", never)
+    monkeypatch.setattr(hub, "_cached", never)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
     for name in (

@@ -10,19 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmsearch.cases import Case, Run, read_run, write_run, write_trec_run
+from cmsearch.cases import Case, Run
 from cmsearch.codes import Code, System
 from cmsearch.errors import CasesError
-from cmsearch.evaluate import (
-    MEASURES,
-    compare,
-    evaluate,
-    is_right,
-    judge,
-    measure,
-    rank_cases,
-    rows,
-)
+from cmsearch.evaluate import compare, evaluate, is_right, judge, measure, rank_cases
+from cmsearch.report import MEASURES, rows
+from cmsearch.runfiles import read_run, write_run, write_trec_run
 
 
 def case(query, *codes, kind="", system=System.ICD10CM, identity=None):

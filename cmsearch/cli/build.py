@@ -59,7 +59,7 @@ def index(
     cmsearch index --add icd10pcs
     """
     from cmsearch import paths
-    from cmsearch.index import DEFAULT_SYSTEMS, BuildOptions
+    from cmsearch.contents import DEFAULT_SYSTEMS, BuildOptions
     from cmsearch.search import Index
     from cmsearch.serialise import DEFAULT_TEMPLATES, Template
     from cmsearch.vectors import Kind

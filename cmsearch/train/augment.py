@@ -9,7 +9,8 @@ from cmsearch.wording import SHORTHAND
 
 _SHORTEN = {long: short for short, long in SHORTHAND.items()}
 _SHORTEN_PATTERN = re.compile(
-    r"\b(" + "|".join(sorted(map(re.escape, _SHORTEN), key=len, reverse=True)) + r")\b"
+    r"\b(" + "|".join(sorted(map(re.escape, _SHORTEN), key=len, reverse=True)) + r")\b",
+    re.IGNORECASE | re.ASCII,
 )
 _BRITISH = (
     ("hem", "haem"),
@@ -81,11 +82,11 @@ def misspell(text: str, chance: random.Random) -> str:
 
 def shorten(text: str, chance: random.Random) -> str:
     """Return the text with one phrase in chart shorthand (fracture: fx)."""
-    matches = list(_SHORTEN_PATTERN.finditer(text.lower()))
+    matches = list(_SHORTEN_PATTERN.finditer(text))
     if not matches:
         return text
     match = chance.choice(matches)
-    return text[: match.start()] + _SHORTEN[match[0]] + text[match.end() :]
+    return text[: match.start()] + _SHORTEN[match[0].lower()] + text[match.end() :]
 
 
 def british(text: str, chance: random.Random) -> str:

@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 
+from cmsearch.errors import TrainingError
 from cmsearch.train.augment import augment
 from cmsearch.train.terms import Pair
 
@@ -17,10 +18,15 @@ def sample_pairs(
 
     Each source is gone through in a shuffled order, as often as its share asks, so that
     no pair is seen twice before another was seen once.
+
+    Raises:
+        TrainingError: there is nothing to draw from.
     """
     chance = random.Random(seed)
     mass = {name: len(found) * weights.get(name, 1.0) for name, found in pairs.items()}
     total = sum(mass.values())
+    if total <= 0:
+        raise TrainingError("no pairs to draw: every source is empty or has a weight of 0")
     drawn: list[Pair] = []
     for name, found in pairs.items():
         wanted = round(count * mass[name] / total)

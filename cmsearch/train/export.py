@@ -16,8 +16,16 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch.nn.functional import gelu, normalize
 from transformers import ModernBertModel
+from transformers.models.modernbert.modeling_modernbert import ModernBertEncoderLayer
 
-from cmsearch.encoder.onnx import CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE, ShippedConfig, sha256_of
+from cmsearch.encoder.onnx import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    TOKENIZER_FILE,
+    OnnxEncoder,
+    ShippedConfig,
+    sha256_of,
+)
 from cmsearch.errors import TrainingError
 
 OPSET = 18
@@ -70,10 +78,15 @@ class Inference(nn.Module):
         return normalize(pooled[:, : self.dim], dim=-1)
 
     def _attend(
-        self, layer: nn.Module, hidden: Tensor, mask: Tensor, turn: tuple[Tensor, Tensor]
+        self,
+        layer: ModernBertEncoderLayer,
+        hidden: Tensor,
+        mask: Tensor,
+        turn: tuple[Tensor, Tensor],
     ) -> Tensor:
         batch, tokens, width = hidden.shape
-        parts = layer.attn.Wqkv(layer.attn_norm(hidden))
+        attention = layer.attn
+        parts = attention.Wqkv(layer.attn_norm(hidden))
         query, key, value = (
             part.view(batch, tokens, self.heads, self.head).transpose(1, 2)
             for part in parts.chunk(3, dim=-1)
@@ -81,7 +94,7 @@ class Inference(nn.Module):
         query, key = _rotate(query, *turn), _rotate(key, *turn)
         scores = query @ key.transpose(-1, -2) * self.head**-0.5 + mask
         mixed = scores.softmax(dim=-1) @ value
-        return layer.attn.Wo(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return attention.Wo(mixed.transpose(1, 2).reshape(batch, tokens, width))
 
 
 def _rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -101,12 +114,15 @@ def export(model_folder: Path, out: Path, *, name: str, dim: int, max_tokens: in
         max_tokens: where longer texts are cut.
 
     Raises:
-        TrainingError: the folder holds no ModernBERT encoder.
+        TrainingError: the folder holds no ModernBERT encoder with mean pooling and ``dim``
+            dimensions, or ``out`` holds something else than an exported encoder.
     """
-    loaded = SentenceTransformer(str(model_folder), device="cpu")
-    core = loaded[0].auto_model.eval()
-    if not isinstance(core, ModernBertModel):
-        raise TrainingError(f"{model_folder}: holds a {type(core).__name__}, not a ModernBERT")
+    core = _open(model_folder, dim=dim)
+    if out.exists() and not (out / CONFIG_FILE).is_file() and (out.is_file() or any(out.iterdir())):
+        raise TrainingError(
+            f"{out} holds something else than an exported encoder, and exporting replaces all "
+            "of it; name a new folder"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch) / "fp32.onnx"
         _to_onnx(Inference(core, dim=dim).eval(), raw)
@@ -130,6 +146,29 @@ def export(model_folder: Path, out: Path, *, name: str, dim: int, max_tokens: in
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(staged, out)
     return out
+
+
+def _open(folder: Path, *, dim: int) -> ModernBertModel:
+    """Return the encoder of a tuned model, made sure that ``Inference`` computes the same."""
+    if not folder.is_dir():
+        raise TrainingError(
+            f"{folder}: no such folder; name the one that tuning left, runs/X/model"
+        )
+    try:
+        loaded = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        core: nn.Module = loaded[0].auto_model.eval()
+    except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise TrainingError(f"{folder}: no encoder that can be opened ({error})") from error
+    if not isinstance(core, ModernBertModel):
+        raise TrainingError(f"{folder}: holds a {type(core).__name__}, not a ModernBERT")
+    pooling = getattr(loaded[1], "pooling_mode", None) if len(loaded) > 1 else None
+    if pooling != "mean":
+        raise TrainingError(f"{folder}: pools by {pooling}; only mean pooling can be exported")
+    if not 0 < dim <= core.config.hidden_size:
+        raise TrainingError(
+            f"{folder}: vectors have {core.config.hidden_size} dimensions; {dim} cannot be kept"
+        )
+    return core
 
 
 def _to_onnx(module: Inference, path: Path) -> None:
@@ -204,8 +243,6 @@ def _quantise_embeddings(model: onnx.ModelProto) -> None:
 
 def agreement(model_folder: Path, exported: Path, texts: list[str]) -> float:
     """Return the mean cosine between the tuned encoder's vectors and the exported one's."""
-    from cmsearch.encoder.onnx import OnnxEncoder
-
     encoder = OnnxEncoder.load(exported)
     full = SentenceTransformer(str(model_folder), device="cpu")
     full.max_seq_length = encoder.identity.max_tokens

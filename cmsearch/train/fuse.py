@@ -12,9 +12,10 @@ import torch
 
 from cmsearch.candidates import gather, understand
 from cmsearch.encoder import open_encoder
+from cmsearch.errors import TrainingError
 from cmsearch.fusion import FEATURES, Fusion, Matrix
 from cmsearch.index import open_index
-from cmsearch.lexicon import FormRow
+from cmsearch.rows import FormRow
 from cmsearch.search import Index
 from cmsearch.train.terms import Pair, read_terms, tabular_file
 
@@ -47,7 +48,7 @@ def examples(index: Index, pairs: Sequence[Pair], *, batch: int = 256) -> list[E
                 encoded[row:stop],
                 lexicon=lexicon,
                 index=vectors,
-                allowed=_only(system),
+                allowed=_without(pair.query, system),
             )
             row = stop
             gold = code.replace(".", "")
@@ -60,8 +61,16 @@ def examples(index: Index, pairs: Sequence[Pair], *, batch: int = 256) -> list[E
     return found
 
 
-def _only(system: str) -> Callable[[FormRow], bool]:
-    return lambda form: form.system == system
+def _without(query: str, system: str) -> Callable[[FormRow], bool]:
+    """Allow the forms of a system but the query itself, where the index has it.
+
+    A held-out vocabulary entry stands in the index; without it, it is a new wording.
+    """
+    typed = query.casefold()
+    return lambda form: (
+        form.system == system
+        and not (form.template == "vocabulary" and form.text.casefold() == typed)
+    )
 
 
 def fit(found: Sequence[Example], *, hidden: int = 16, steps: int = 1500, seed: int = 1) -> Fusion:
@@ -69,7 +78,16 @@ def fit(found: Sequence[Example], *, hidden: int = 16, steps: int = 1500, seed: 
 
     The loss ranks (softmax over a query's candidates, any right one counts) and
     calibrates (each candidate on its own), so that scores order hits and can be read.
+
+    Raises:
+        TrainingError: there are no examples.
     """
+    if not found:
+        raise TrainingError(
+            "no held-out wording has both right and wrong candidates in this index, so there "
+            "is nothing to fit on; the folder of terms needs icd10cm_titles_fy2026.tsv.gz and "
+            "icd10cm_index.tsv.gz, the index ICD-10-CM"
+        )
     torch.manual_seed(seed)
     width = max(len(item.right) for item in found)
     count = len(FEATURES)

@@ -93,7 +93,7 @@ def embed(
         piece = {name: tensor[rows, :width] for name, tensor in joined.items()}
         pieces.append(model(piece)["sentence_embedding"])
     vectors = torch.cat(pieces)[order.argsort()]
-    return list(vectors.split([len(column["input_ids"]) for column in features]))
+    return list(torch.split(vectors, [len(column["input_ids"]) for column in features]))
 
 
 _CODE_LENGTH = 8

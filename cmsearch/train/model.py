@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import ModernBertConfig, ModernBertModel, PreTrainedTokenizerFast
 
 from cmsearch.errors import TrainingError
@@ -52,8 +52,11 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     )
 
 
-def new_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> ModernBertModel:
+def new_model(
+    shape: Shape, tokenizer: PreTrainedTokenizerFast, *, seed: int = 1
+) -> ModernBertModel:
     """Return a ModernBERT with random weights: RoPE, GeGLU, alternating attention."""
+    torch.manual_seed(seed)
     config = ModernBertConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.width,
@@ -90,5 +93,5 @@ def take_embeddings(model: ModernBertModel, weights: torch.Tensor) -> None:
 def as_sentence_transformer(folder: Path, *, max_tokens: int, device: str) -> SentenceTransformer:
     """Return a saved model with mean pooling and vectors of length 1 on top."""
     transformer = Transformer(str(folder), max_seq_length=max_tokens)
-    pooling = Pooling(transformer.get_word_embedding_dimension(), pooling_mode="mean")
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     return SentenceTransformer(modules=[transformer, pooling, Normalize()], device=device)

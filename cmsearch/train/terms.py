@@ -12,6 +12,7 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -47,8 +48,9 @@ class Pair:
 class Terms:
     """All pairs by source, those held out, and what was skipped.
 
-    One wording in 33 is held out from every source: the encoder never sees it, so that
-    the fusion of search can be fitted on queries that are as new as a user's.
+    One wording in 33 is held out from every source: the encoder never sees it (official
+    titles excepted, which are what is to be found), so that the fusion of search can be
+    fitted on queries that are as new as a user's.
     """
 
     pairs: dict[str, list[Pair]]
@@ -64,7 +66,8 @@ def read_terms(folder: Path, *, tabular: Path | None = None) -> Terms:
         tabular: the ICD-10-CM tabular XML, for titles and inclusion terms.
 
     Raises:
-        TrainingError: the folder holds none of the known tables.
+        TrainingError: the folder holds none of the known tables, or one of them is
+            damaged or lacks a column.
     """
     titles = _titles(folder)
     same = _same_concepts(folder)
@@ -75,7 +78,8 @@ def read_terms(folder: Path, *, tabular: Path | None = None) -> Terms:
         if not path.is_file():
             skipped.append(f"{source}: no {path.name}")
             continue
-        pairs[source] = _unique(make(_rows(path), titles), source, same)
+        with _readable(path):
+            pairs[source] = _unique(make(_rows(path), titles), source, same)
     if not pairs:
         raise TrainingError(f"{folder}: none of the terminology tables is here")
     pairs["vocabulary"] = _unique(_vocabulary(titles), "vocabulary")
@@ -83,16 +87,17 @@ def read_terms(folder: Path, *, tabular: Path | None = None) -> Terms:
         pairs["inclusion"] = _unique(_inclusion(tabular), "inclusion")
     held_out = [
         pair
-        for source in ("index", "linked")
+        for source in ("index", "linked", "vocabulary")
         for pair in pairs.get(source, [])
-        if is_held_out(pair.query)
+        if is_held_out(pair.query) and pair.target == titles.get(pair.concept)
     ]
-    indexed = ("vocabulary", "inclusion")
+    official = set(titles.values())
     kept = {
         source: [
             pair
             for pair in found
-            if source in indexed or not (is_held_out(pair.query) or is_held_out(pair.target))
+            if not is_held_out(pair.query)
+            and (pair.target in official or not is_held_out(pair.target))
         ]
         for source, found in pairs.items()
     }
@@ -100,9 +105,13 @@ def read_terms(folder: Path, *, tabular: Path | None = None) -> Terms:
 
 
 def is_held_out(text: str) -> bool:
-    """Whether a wording, in any order of its words, belongs to the one in 33 held out."""
-    words = sorted({word[:5] for word in re.findall(r"[a-z0-9]+", text.lower()) if len(word) > 2})
-    return zlib.crc32(" ".join(words).encode()) % 33 == 0
+    """Whether a wording, in any order of its words, belongs to the one in 33 held out.
+
+    Words of one or two letters count only where there are no others ("MI", "a&e").
+    """
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    telling = {word[:5] for word in words if len(word) > 2} or set(words)
+    return bool(telling) and zlib.crc32(" ".join(sorted(telling)).encode()) % 33 == 0
 
 
 def tabular_file() -> Path:
@@ -112,7 +121,18 @@ def tabular_file() -> Path:
 
 def _rows(path: Path) -> Iterator[Row]:
     with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-        yield from csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        yield from csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what a damaged table raises while it is read into one line for the user."""
+    try:
+        yield
+    except KeyError as error:
+        raise TrainingError(f"{path}: the table has no column {error}") from error
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+        raise TrainingError(f"{path}: not a complete gzip table ({error}); get it again") from error
 
 
 def _unique(
@@ -141,8 +161,9 @@ def _titles(folder: Path) -> dict[str, str]:
     for system, table in (("icd10cm", "icd10cm_titles_fy2026"), ("icd9cm", "icd9cm_codes_v32")):
         path = folder / f"{table}.tsv.gz"
         if path.is_file():
-            for row in _rows(path):
-                titles[f"{system}:{row['code']}"] = row["long_title"]
+            with _readable(path):
+                for row in _rows(path):
+                    titles[f"{system}:{row['code']}"] = row["long_title"]
     return titles
 
 
@@ -151,10 +172,11 @@ def _same_concepts(folder: Path) -> dict[str, str]:
     path = folder / "mondo_terms.tsv.gz"
     same: dict[str, str] = {}
     if path.is_file():
-        for row in _rows(path):
-            for prefix, column in (("DOID:", "doid"), ("", "ncit"), ("Orphanet:", "orphanet")):
-                for identifier in filter(None, row[column].split("|")):
-                    same.setdefault(prefix + identifier, row["id"])
+        with _readable(path):
+            for row in _rows(path):
+                for prefix, column in (("DOID:", "doid"), ("", "ncit"), ("Orphanet:", "orphanet")):
+                    for identifier in filter(None, row[column].split("|")):
+                        same.setdefault(prefix + identifier, row["id"])
     return same
 
 
@@ -328,3 +350,4 @@ _SOURCES: dict[str, tuple[str, Callable[[Iterator[Row], dict[str, str]], Triples
     "abbreviations": ("abbreviations", _abbreviations),
     "mentions": ("ncbi_disease_mentions", _mentions),
 }
+SOURCES = (*_SOURCES, "vocabulary", "inclusion")

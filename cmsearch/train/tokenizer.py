@@ -17,7 +17,11 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def train_tokenizer(texts: Iterable[str], *, size: int) -> Tokenizer:
-    """Return a WordPiece tokenizer with at most ``size`` pieces, learned from the texts."""
+    """Return a WordPiece tokenizer with at most ``size`` pieces, learned from the texts.
+
+    The library breaks ties between pairs of pieces in the random order of a hash table, so
+    that two trainings may differ in rare pieces: keep the file, not only the recipe.
+    """
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=64))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

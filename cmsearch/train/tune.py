@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -19,9 +19,9 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.training_args import MultiDatasetBatchSamplers
+from sentence_transformers.base.sampler import DefaultBatchSampler, MultiDatasetBatchSamplers
 from torch.utils.data import SequentialSampler
-from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers import ModernBertModel, PreTrainedTokenizerFast, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from cmsearch.errors import TrainingError
@@ -36,7 +36,7 @@ from cmsearch.train.model import (
     shape_of,
     take_embeddings,
 )
-from cmsearch.train.terms import Pair, Terms, read_terms, tabular_file
+from cmsearch.train.terms import SOURCES, Pair, Terms, read_terms, tabular_file
 from cmsearch.train.tokenizer import read_corpus, train_tokenizer
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class TuneConfig:
         snippets: corpus snippets that the teacher explains.
         teacher_every: one batch in so many matches the teacher.
         teacher_weight: weight of that loss.
+        save_steps: steps of the second stage between two checkpoints.
         weights: how often a source is drawn, relative to its size.
     """
 
@@ -83,6 +84,7 @@ class TuneConfig:
     teacher_every: int = 6
     teacher_weight: float = 4.0
     seed: int = 1
+    save_steps: int = 200
     weights: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -90,22 +92,33 @@ class TuneConfig:
         """Return the configuration of a TOML recipe.
 
         Raises:
-            TrainingError: the file cannot be read, or has a key that nothing reads.
+            TrainingError: the file cannot be read, has a key that nothing reads, or a
+                value of another kind than the key needs.
         """
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise TrainingError(f"{path}: {error}") from error
-        known = {item.name for item in dataclasses.fields(cls)}
-        unread = sorted(set(values) - known)
-        if unread:
-            raise TrainingError(
-                f"{path}: nothing reads {', '.join(unread)}; "
-                f"the keys are {', '.join(sorted(known))}"
-            )
-        if "dims" in values:
+        usual = dataclasses.asdict(cls())
+        _refuse_unknown(path, "the keys", values, usual)
+        if isinstance(values.get("dims"), list):
             values["dims"] = tuple(values["dims"])
+        for name, value in values.items():
+            kinds = (float, int) if isinstance(usual[name], float) else type(usual[name])
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise TrainingError(
+                    f"{path}: {name} = {value!r} should be like {name} = {usual[name]!r}"
+                )
+        _refuse_unknown(path, "the sources in [weights]", values.get("weights", {}), SOURCES)
         return cls(**values)
+
+
+def _refuse_unknown(path: Path, what: str, found: Iterable[str], known: Collection[str]) -> None:
+    unread = sorted(set(found) - set(known))
+    if unread:
+        raise TrainingError(
+            f"{path}: nothing reads {', '.join(unread)}; {what} are {', '.join(sorted(known))}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +151,22 @@ def tune(config: TuneConfig, sources: Sources, out: Path) -> Path:
 
 
 def _record(config: TuneConfig, out: Path) -> None:
-    """Write the configuration; refuse to go on with a run that had another one."""
+    """Write the configuration; refuse to go on with a run that had another one.
+
+    A key that did not exist yet when the run began counts as left at its default.
+    """
     path = out / "config.json"
-    text = json.dumps(dataclasses.asdict(config), indent=1)
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise TrainingError(f"{out} holds a run with another configuration; name a new folder")
-    path.write_text(text, encoding="utf-8")
+    values = json.loads(json.dumps(dataclasses.asdict(config)))
+    if path.is_file():
+        usual = json.loads(json.dumps(dataclasses.asdict(TuneConfig())))
+        before = usual | json.loads(path.read_text(encoding="utf-8"))
+        other = sorted(name for name in values if before[name] != values[name])
+        if other:
+            raise TrainingError(
+                f"{out} holds a run with another configuration ({', '.join(other)}); "
+                "name a new folder"
+            )
+    path.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
 
 def _tokenizer(
@@ -221,7 +244,7 @@ def _bag(
     done = out / "bag"
     if (done / "model.safetensors").is_file():
         return done
-    start = new_model(shape, tokenizer)
+    start = new_model(shape, tokenizer, seed=config.seed)
     if guide is not None:
         sample = [pair.query for found in terms.pairs.values() for pair in found[::20]]
         take_embeddings(start, torch.from_numpy(guide.pieces(tokenizer, sample)))
@@ -230,9 +253,10 @@ def _bag(
         terms.pairs, config.weights, count=config.bag_steps * batch, seed=config.seed
     )
     model = _save_and_open(start, tokenizer, out / "bag-start", config)
-    model[0].auto_model.layers = torch.nn.ModuleList()  # type: ignore[union-attr]
+    core: ModernBertModel = model[0].auto_model
+    core.layers = torch.nn.ModuleList()
     _fit(model, config, pairs, None, out / "bag-run", rate=config.bag_rate, batch=batch, keep=False)
-    model[0].auto_model.save_pretrained(done)
+    core.save_pretrained(done)
     return done
 
 
@@ -249,7 +273,7 @@ def _whole(
     """Train the whole encoder from the embeddings of the bag."""
     from safetensors.torch import load_file
 
-    start = new_model(shape, tokenizer)
+    start = new_model(shape, tokenizer, seed=config.seed)
     take_embeddings(start, load_file(bag / "model.safetensors")["embeddings.tok_embeddings.weight"])
     lessons = None
     contrast_steps = config.steps
@@ -275,7 +299,7 @@ def _whole(
 
 
 def _save_and_open(
-    start: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path, config: TuneConfig
+    start: ModernBertModel, tokenizer: PreTrainedTokenizerFast, folder: Path, config: TuneConfig
 ) -> SentenceTransformer:
     start.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -309,12 +333,13 @@ def _fit(
     if lessons is not None:
         data["lessons"] = lessons
         losses["lessons"] = TeacherMatch(model, weight=config.teacher_weight)
+    steps = (len(ordered) + (len(lessons) if lessons is not None else 0)) // batch
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,
         per_device_train_batch_size=batch,
         learning_rate=rate,
-        warmup_steps=100,
+        warmup_steps=min(100, steps // 5),
         lr_scheduler_type="linear",
         weight_decay=0.01,
         max_grad_norm=1.0,
@@ -322,7 +347,7 @@ def _fit(
         batch_sampler=_in_order,
         multi_dataset_batch_sampler=MultiDatasetBatchSamplers.PROPORTIONAL,
         save_strategy="steps" if keep else "no",
-        save_steps=200,
+        save_steps=config.save_steps,
         save_total_limit=2,
         logging_steps=25,
         report_to="none",
@@ -340,8 +365,6 @@ def _fit(
 
 def _in_order(dataset, batch_size, drop_last, **_):  # type: ignore[no-untyped-def]
     """A batch sampler that keeps the order of the rows: they are arranged beforehand."""
-    from sentence_transformers.sampler import DefaultBatchSampler
-
     return DefaultBatchSampler(
         SequentialSampler(dataset), batch_size=batch_size, drop_last=drop_last
     )

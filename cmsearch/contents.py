@@ -1,0 +1,107 @@
+"""What goes into an index: the concepts, text forms and crosswalks of its code sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from cmsearch.codes import Code, System
+from cmsearch.ontology.concept import Concept
+from cmsearch.ontology.crosswalk import read_gem, read_groups
+from cmsearch.ontology.ontology import Ontology
+from cmsearch.ontology.vocabulary import read_vocabulary
+from cmsearch.rows import ConceptRow, CrosswalkRow
+from cmsearch.serialise import DEFAULT_TEMPLATES, Form, Template, forms
+from cmsearch.vectors import Kind
+
+DEFAULT_SYSTEMS = (System.ICD10CM, System.ICD9CM)
+_GROUPED = (System.ICD10CM, System.ICD9CM)
+_GEM_SYSTEMS = ((System.ICD9CM, System.ICD10CM), (System.ICD10CM, System.ICD9CM))
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What an index is made of.
+
+    Attributes:
+        systems: the code systems, in order.
+        templates: which text forms each concept gets.
+        kind: how FAISS searches.
+        vocabulary: whether the packaged everyday wording is part of it.
+    """
+
+    systems: tuple[System, ...] = DEFAULT_SYSTEMS
+    templates: tuple[Template, ...] = DEFAULT_TEMPLATES
+    kind: Kind = Kind.FLAT
+    vocabulary: bool = True
+
+
+def serialised(ontology: Ontology, options: BuildOptions) -> tuple[list[Concept], list[Form]]:
+    """Return all concepts, and the text forms of those that have some.
+
+    Codes that arise by a 7th character get none: their words are those of their parent.
+    """
+    wordings: dict[Code, list[str]] = {}
+    if options.vocabulary and Template.VOCABULARY in options.templates:
+        for entry in read_vocabulary():
+            wordings.setdefault(entry.code, []).append(entry.term)
+    concepts = [concept for system in options.systems for concept in ontology.concepts(system)]
+    wants_ancestors = Template.ANCESTORS in options.templates
+    made = []
+    for concept in concepts:
+        if not concept.expansion:
+            made += forms(
+                concept,
+                templates=options.templates,
+                ancestors=ontology.ancestors(concept.code) if wants_ancestors else (),
+                index_terms=ontology.index_terms(concept.code),
+                vocabulary=wordings.get(concept.code, ()),
+            )
+    return concepts, made
+
+
+def concept_rows(
+    ontology: Ontology, concepts: Sequence[Concept], ids: dict[Code, int]
+) -> Iterator[ConceptRow]:
+    groups = {
+        system: read_groups(system) if system in _GROUPED else {}
+        for system in dict.fromkeys(concept.code.system for concept in concepts)
+    }
+    for concept in concepts:
+        chapter = ontology.chapter(concept.code)
+        details = {
+            "inclusion_terms": concept.inclusion_terms,
+            "notes": asdict(concept.notes),
+            "seventh": concept.seventh,
+            "expansion": concept.expansion,
+        }
+        yield ConceptRow(
+            id=ids[concept.code],
+            system=concept.code.system.value,
+            code=concept.code.value,
+            title=concept.title,
+            level=concept.level.value,
+            parent=ids[concept.parent] if concept.parent is not None else None,
+            billable=concept.billable,
+            chapter=chapter.title if chapter else "",
+            grouping=groups[concept.code.system].get(concept.code, ""),
+            details=json.dumps(details, ensure_ascii=False),
+        )
+
+
+def crosswalk_rows(systems: Sequence[System], ids: dict[Code, int]) -> Iterator[CrosswalkRow]:
+    for source, target in _GEM_SYSTEMS:
+        if source not in systems or target not in systems:
+            continue
+        for entry in read_gem(source, target):
+            if entry.source in ids and (entry.target is None or entry.target in ids):
+                yield CrosswalkRow(
+                    ids[entry.source],
+                    ids[entry.target] if entry.target is not None else None,
+                    entry.approximate,
+                    entry.no_map,
+                    entry.combination,
+                    entry.scenario,
+                    entry.choice_list,
+                )
