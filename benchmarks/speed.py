@@ -80,9 +80,7 @@ def measure(folder: Path, scratch: Path, *, sample: int, runs: int) -> dict[str,
     peer_warm = _median_ms(_peer_search(model, scratch), queries)
     cold = _cold([sys.executable, "-m", "cmsearch.cli", "query", QUERY, "--index", str(folder),
                   "--format", "jsonl"], runs)  # fmt: skip
-    peer_cold = _cold(
-        [sys.executable, "-c", SCRIPT, _packaged(), str(scratch), QUERY], runs
-    )
+    peer_cold = _cold([sys.executable, "-c", SCRIPT, _packaged(), str(scratch), QUERY], runs)
     peer_build = len(texts) / peer_encode
     return {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",

@@ -1,7 +1,7 @@
 """Clinical words to ICD codes: offline, hybrid, explained.
 
-    from cmsearch import Index
-    Index.open().search(["heart attack"], k=10)
+from cmsearch import Index
+Index.open().search(["heart attack"], k=10)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cmsearch.codes import Code, System
     from cmsearch.contents import BuildOptions
-    from cmsearch.describe import Description, describe
+    from cmsearch.description import Description, describe
     from cmsearch.errors import CmsearchError
     from cmsearch.filters import Filters
     from cmsearch.search import Index
@@ -35,12 +35,12 @@ _HOMES = {
     "BuildOptions": "cmsearch.contents",
     "CmsearchError": "cmsearch.errors",
     "Code": "cmsearch.codes",
-    "Description": "cmsearch.describe",
+    "Description": "cmsearch.description",
     "Filters": "cmsearch.filters",
     "Hit": "cmsearch.types",
     "Index": "cmsearch.search",
     "System": "cmsearch.codes",
-    "describe": "cmsearch.describe",
+    "describe": "cmsearch.description",
 }
 
 

@@ -13,7 +13,7 @@ from cmsearch.fusion import FEATURES, Matrix
 from cmsearch.lexicon import Lexicon
 from cmsearch.rows import ConceptRow, FormRow
 from cmsearch.types import Vectors, Why
-from cmsearch.vectors import VectorIndex
+from cmsearch.vectors import Rows, VectorIndex
 from cmsearch.wording import terms, tokens
 
 _DENSE_FORMS = 128
@@ -105,6 +105,7 @@ def gather(
     lexicon: Lexicon,
     index: VectorIndex,
     allowed: Callable[[FormRow], bool],
+    within: Rows | None = None,
     wider: int = 1,
 ) -> tuple[list[Candidate], Matrix]:
     """Return the candidates of a query and their features, (n, len(FEATURES)) float32.
@@ -115,13 +116,10 @@ def gather(
         lexicon: the lexical half.
         index: the dense half.
         allowed: whether the concept of a form passes the filters.
+        within: the only rows of vectors to look at; all if left out.
         wider: how many times the usual number of forms to look at.
     """
-    scores, rows = index.search(vectors, k=_DENSE_FORMS * wider)
-    cosines: dict[int, float] = {}
-    for row, score in zip(rows.ravel().tolist(), scores.ravel().tolist(), strict=True):
-        if row >= 0:
-            cosines[row] = max(score, cosines.get(row, -1.0))
+    cosines = _nearest(vectors, index, within=within, count=_DENSE_FORMS * wider)
     found = {form.id: form for form in lexicon.forms_of_vectors(list(cosines))}
     dense_ids = set(found)
     lexical_ids = set(lexicon.find(query.terms, limit=_LEXICAL_FORMS * wider))
@@ -136,6 +134,24 @@ def gather(
     _add_cosines(cosines, forms, vectors, index)
     evidence = _weigh(query, forms, cosines, dense_ids, lexical_ids, lexicon)
     return _features(query, concepts, evidence)
+
+
+def _nearest(
+    vectors: Vectors, index: VectorIndex, *, within: Rows | None, count: int
+) -> dict[int, float]:
+    """Return the best cosine of each of the nearest rows, by row."""
+    if within is not None:
+        if not len(within):
+            return {}
+        best = (index.vectors(within) @ vectors.T).max(axis=1)
+        order = np.argsort(-best, kind="stable")[:count]
+        return dict(zip(within[order].tolist(), best[order].tolist(), strict=True))
+    scores, rows = index.search(vectors, k=count)
+    cosines: dict[int, float] = {}
+    for row, score in zip(rows.ravel().tolist(), scores.ravel().tolist(), strict=True):
+        if row >= 0:
+            cosines[row] = max(score, cosines.get(row, -1.0))
+    return cosines
 
 
 def _add_cosines(

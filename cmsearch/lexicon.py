@@ -215,6 +215,16 @@ class Lexicon:
         )
         return sorted((FormRow(*row) for row in rows), key=lambda form: form.id)
 
+    def vectors_under(self, system: str, first: str, last: str) -> list[int]:
+        """Return the rows of vectors of the forms whose codes lie between two prefixes."""
+        rows = self._db.execute(
+            "SELECT DISTINCT vector FROM form WHERE system = ? "
+            "AND substr(replace(code, '.', ''), 1, ?) >= ? "
+            "AND substr(replace(code, '.', ''), 1, ?) <= ? ORDER BY vector",
+            (system, len(first), first, len(last), last),
+        )
+        return [row[0] for row in rows]
+
     def forms_of_concept(self, concept: int) -> list[FormRow]:
         """Return all text forms of a concept, in the order in which they were made."""
         rows = self._rows(

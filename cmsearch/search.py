@@ -28,6 +28,7 @@ from cmsearch.ontology.library import code_sets
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Hit, Vectors, Why
+from cmsearch.vectors import Rows
 from cmsearch.wording import plain
 
 _LONGEST_QUERY = 100_000
@@ -92,15 +93,17 @@ class Index:
         options = options or BuildOptions()
         if encoder and Path(encoder).expanduser().is_dir():
             encoder = str(Path(encoder).expanduser().resolve())
-        if progress is not None:
-            progress("code sets", 0, 1)
+        report = progress or (lambda stage, done, total: None)
+        report("code sets", 0, 1)
+        opened = open_encoder(encoder, device=device)
         extra = code_sets(paths.ontology_folder(ontology))
         loaded = Ontology.load(options.systems, extra=extra)
+        report("code sets", 1, 1)
         return build_index(
             paths.index_folder(folder),
             loaded,
             options=options,
-            encoder=open_encoder(encoder, device=device),
+            encoder=opened,
             encoder_source=encoder,
             anew=anew,
             progress=progress,
@@ -143,18 +146,15 @@ class Index:
         self._check(filters)
         texts = [" ".join(query[:_LONGEST_QUERY].split()) for query in queries]
         asked = [understand(text, self.files.lexicon) for text in texts]
-        variants = [variant for query in asked if query.text for variant in query.variants]
-        vectors = self.encoder.encode(variants) if variants else np.empty((0, 0), np.float32)
-        found: list[list[Hit]] = []
-        start = 0
-        for query in asked:
-            if not query.text:
-                found.append([])
-                continue
-            stop = start + len(query.variants)
-            found.append(self._one(query, vectors[start:stop], k, filters))
-            start = stop
-        return found
+        gate = Gate.of(filters.systems or self._current(), filters.prefix)
+        within = self._within(gate, filters.prefix)
+        # Each query is encoded on its own: in int8 its neighbours in a batch would show.
+        return [
+            self._one(query, self.encoder.encode(query.variants), k, filters, gate, within)
+            if query.text
+            else []
+            for query in asked
+        ]
 
     def nearest(self, code: Code | str, *, k: int = 10, to: System | None = None) -> list[Hit]:
         """Return the concepts nearest in meaning to a code, best first.
@@ -228,9 +228,36 @@ class Index:
                     f"does with: cmsearch index --system {system.value}"
                 )
 
-    def _one(self, query: Query, vectors: Vectors, k: int, filters: Filters) -> list[Hit]:
+    def _within(self, gate: Gate, prefix: str) -> Rows | None:
+        """Return the rows of vectors that a prefix leaves; None where there is none.
+
+        Raises:
+            CodeError: no code of the index lies under the prefix.
+        """
+        if not prefix.strip():
+            return None
+        rows = {
+            row
+            for system in sorted(gate.systems)
+            for row in self.files.lexicon.vectors_under(system, gate.first, gate.last)
+        }
+        if not rows:
+            raise CodeError(
+                f"no code of this index lies under {prefix.strip()[:40]!r}; give a code, the "
+                "beginning of one, or a range such as I20-I25"
+            )
+        return np.array(sorted(rows), dtype=np.int64)
+
+    def _one(
+        self,
+        query: Query,
+        vectors: Vectors,
+        k: int,
+        filters: Filters,
+        gate: Gate,
+        within: Rows | None,
+    ) -> list[Hit]:
         """Return the hits of one query; looks wider while filters leave too few."""
-        gate = Gate.of(filters.systems or self._current(), filters.prefix)
         wider = 1
         while True:
             found, features = gather(
@@ -239,6 +266,7 @@ class Index:
                 lexicon=self.files.lexicon,
                 index=self.files.vectors,
                 allowed=gate,
+                within=within,
                 wider=wider,
             )
             if len(found) >= k or wider >= _WIDEST:

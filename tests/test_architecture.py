@@ -26,7 +26,7 @@ FLOORS = {
     1: ("ontology", "cases", "casefiles", "runfiles"),
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
     3: ("contents", "index", "candidates"),
-    4: ("search", "ranking", "describe"),
+    4: ("search", "ranking", "description"),
     6: ("evaluate", "peers"),
     7: ("train",),
     8: ("cli",),
@@ -42,7 +42,7 @@ WITHIN = {
     ("runfiles", "cases"),
     ("index", "contents"),
     ("ranking", "search"),
-    ("describe", "search"),
+    ("description", "search"),
 }
 # Which modules may import a library; a star stands for a whole package.
 WALLS = {

@@ -111,11 +111,16 @@ def test_two_systems():
 
 
 def test_nothing_found_is_no_error_and_no_data():
-    result = invoke("query", "heart attack", "--under", "A00-A09", "--system", "icd9cm")
+    result = invoke("query", " ")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "Nothing found" in result.stderr
     (answer,) = lines("query", " ", "--format", "jsonl")
     assert answer["hits"] == []
+
+
+def test_a_prefix_without_codes_is_an_error():
+    said_no = refusal("query", "heart attack", "--under", "A00-A09", "--system", "icd9cm")
+    assert "no code of this index lies under 'A00-A09'" in said_no
 
 
 # query -: a stream

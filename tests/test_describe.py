@@ -8,7 +8,7 @@ import pytest
 from real_index import real_index
 
 from cmsearch.codes import Code, System
-from cmsearch.describe import Description, describe
+from cmsearch.description import Description, describe
 from cmsearch.errors import CodeError
 
 RELATIVE = {"code", "title", "billable"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +34,6 @@ FormatOption = Annotated[
     typer.Option("--format", help="table, jsonl or csv; jsonl for many queries."),
 ]
 CountOption = Annotated[int, typer.Option("-k", "--top", min=1, max=1000, help="Hits at most.")]
-_STREAM = 32
 
 
 def open_index(folder: Path | None) -> Index:
@@ -101,36 +101,30 @@ def query(
     else:
         render.output().print(render.hit_table(words, release, hits))
         if details:
-            from cmsearch.describe import describe
+            from cmsearch.description import describe
 
             render.output().print(render.description_tree(describe(opened, hits[0].code)))
 
 
 def _stream(opened: Index, count: int, filters: Filters, format: render.Format) -> None:
-    """Answer the lines of stdin in order; answers go out while lines still come in."""
+    """Answer the lines of stdin in order, each as soon as it is there."""
     release = opened.release(filters.systems)
     header = True
-    waiting: list[str] = []
+    for line in _lines():
+        hits = opened.search([line], k=count, filters=filters)[0]
+        if format is render.Format.csv:
+            render.write_csv(((line, hit) for hit in hits), header=header)
+            header = False
+        elif format is render.Format.table:
+            render.output().print(render.hit_table(line, release, hits))
+        else:
+            render.write_line(line, release, hits)
 
-    def answer() -> None:
-        nonlocal header
-        found = opened.search(waiting, k=count, filters=filters)
-        for line, hits in zip(waiting, found, strict=True):
-            if format is render.Format.csv:
-                render.write_csv(((line, hit) for hit in hits), header=header)
-                header = False
-            elif format is render.Format.table:
-                render.output().print(render.hit_table(line, release, hits))
-            else:
-                render.write_line(line, release, hits)
-        waiting.clear()
 
-    patient = not sys.stdin.isatty()
-    for raw in sys.stdin.buffer:
-        waiting.append(raw.decode("utf-8", "replace").rstrip("\r\n"))
-        if len(waiting) >= (_STREAM if patient else 1):
-            answer()
-    answer()
+def _lines() -> Iterator[str]:
+    """Yield the lines of stdin; what is not UTF-8 becomes a replacement character."""
+    for raw in iter(sys.stdin.buffer.readline, b""):
+        yield raw.decode("utf-8", "replace").rstrip("\r\n")
 
 
 def similar(
@@ -150,7 +144,7 @@ def similar(
     Example: cmsearch similar 410.71 --to icd10cm
     """
     from cmsearch.codes import Code, candidates
-    from cmsearch.describe import crosswalk_lines
+    from cmsearch.description import crosswalk_lines
     from cmsearch.errors import CodeError
     from cmsearch.filters import Filters
 
@@ -201,7 +195,7 @@ def show(
     Example: cmsearch show E11.9
     """
     from cmsearch.codes import Code
-    from cmsearch.describe import describe
+    from cmsearch.description import describe
 
     opened = open_index(index)
     wanted = Code.of(System.parse(system), code) if system else code

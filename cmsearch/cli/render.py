@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 if TYPE_CHECKING:
-    from cmsearch.describe import Description
+    from cmsearch.description import Description
     from cmsearch.types import Hit
 
 COLUMNS = (
