@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from cmsearch import paths
-from cmsearch.candidates import Candidate, Query, gather, understand
+from cmsearch.arrange import exact_first, hit, only_billable
+from cmsearch.candidates import Query, gather, understand
 from cmsearch.codes import Code, System, candidates
 from cmsearch.contents import BuildOptions
-from cmsearch.encoder import Encoder, open_encoder
+from cmsearch.encoder import open_encoder
 from cmsearch.errors import CodeError
 from cmsearch.filters import Filters, Gate
 from cmsearch.fusion import Fusion
@@ -27,9 +28,8 @@ from cmsearch.manifest import MANIFEST_FILE, Manifest
 from cmsearch.ontology.library import code_sets
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.rows import ConceptRow
-from cmsearch.types import Hit, Vectors, Why
+from cmsearch.types import Encoder, Hit, Vectors
 from cmsearch.vectors import Rows
-from cmsearch.wording import plain
 
 _LONGEST_QUERY = 100_000
 _WIDEST = 16
@@ -258,8 +258,7 @@ class Index:
         within: Rows | None,
     ) -> list[Hit]:
         """Return the hits of one query; looks wider while filters leave too few."""
-        wider = 1
-        while True:
+        for wider in (1, 4, _WIDEST):
             found, features = gather(
                 query,
                 vectors,
@@ -269,100 +268,17 @@ class Index:
                 within=within,
                 wider=wider,
             )
-            if len(found) >= k or wider >= _WIDEST:
+            scores = [float(score) for score in self.fusion.probabilities(features)]
+            ranked = sorted(
+                zip(found, scores, strict=True),
+                key=lambda pair: (-round(pair[1], 4), pair[0].concept.code),
+            )
+            ranked = exact_first(query, ranked, gate, self.files.lexicon)
+            ranked = only_billable(ranked, filters, self.files.lexicon)
+            if len(ranked) >= k:
                 break
-            wider *= 4
-        scores = self.fusion.probabilities(features)
-        order = sorted(
-            range(len(found)),
-            key=lambda i: (-round(float(scores[i]), 4), found[i].concept.code),
-        )
-        ranked = [(found[i], float(scores[i])) for i in order]
-        ranked = self._exact(query, gate, ranked)
-        ranked = self._billable(ranked, filters)
         releases = self.manifest.releases
         return [
-            _hit(rank, candidate, score, releases)
+            hit(rank, candidate, score, releases)
             for rank, (candidate, score) in enumerate(ranked[:k], start=1)
         ]
-
-    def _exact(
-        self,
-        query: Query,
-        gate: Gate,
-        ranked: list[tuple[Candidate, float]],
-    ) -> list[tuple[Candidate, float]]:
-        """Put the concepts whose code or title the query is in front."""
-        lexicon = self.files.lexicon
-        named = [
-            row
-            for reading in candidates(query.text)
-            for row in lexicon.by_code(reading.value)
-            if row.system == reading.system.value and gate(row)
-        ]
-        front = []
-        for row in named:
-            forms = lexicon.forms_of_concept(row.id) or (
-                lexicon.forms_of_concept(row.parent) if row.parent is not None else []
-            )
-            if forms:
-                front.append((Candidate(row, forms[0], Why.EXACT), 1.0))
-        wanted = plain(query.text)
-        for candidate, score in ranked:
-            title = candidate.concept.title
-            near = abs(len(title) - len(wanted)) < 4
-            if near and plain(title) == wanted and candidate.concept not in named:
-                front.append((replace(candidate, why=Why.EXACT), max(score, 0.999)))
-        taken = {candidate.concept.id for candidate, _ in front}
-        return front + [pair for pair in ranked if pair[0].concept.id not in taken]
-
-    def _billable(
-        self, ranked: list[tuple[Candidate, float]], filters: Filters
-    ) -> list[tuple[Candidate, float]]:
-        """Apply ``billable`` and ``expand``."""
-        if not (filters.billable or filters.expand):
-            return ranked
-        found: list[tuple[Candidate, float]] = []
-        taken: set[int] = set()
-        for candidate, score in ranked:
-            rows = [candidate.concept]
-            if not candidate.concept.billable:
-                below = self._below(candidate.concept)
-                if filters.expand:
-                    rows = ([] if filters.billable else rows) + below
-                elif below and all(_is_expansion(row, candidate.concept) for row in below):
-                    rows = below[:1]
-                else:
-                    rows = []
-            for row in rows:
-                if row.id not in taken:
-                    taken.add(row.id)
-                    found.append((replace(candidate, concept=row), score))
-        return found
-
-    def _below(self, concept: ConceptRow) -> list[ConceptRow]:
-        """Return the billable descendants of a concept, in order of their codes."""
-        found = []
-        for child in self.files.lexicon.children(concept.id):
-            found += [child] if child.billable else self._below(child)
-        return found
-
-
-def _is_expansion(row: ConceptRow, header: ConceptRow) -> bool:
-    return row.title.startswith(header.title) and len(row.code.replace(".", "")) == 7
-
-
-def _hit(rank: int, candidate: Candidate, score: float, releases: dict[str, str]) -> Hit:
-    concept = candidate.concept
-    return Hit(
-        rank=rank,
-        code=Code(concept.code, System(concept.system)),
-        title=concept.title,
-        score=round(score, 4),
-        billable=concept.billable,
-        chapter=concept.chapter,
-        release=releases[concept.system],
-        matched=candidate.form.text,
-        template=candidate.form.template,
-        why=candidate.why,
-    )

@@ -25,7 +25,7 @@ FLOORS = {
     ),
     1: ("ontology", "cases", "casefiles", "runfiles"),
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
-    3: ("contents", "index", "candidates"),
+    3: ("contents", "index", "candidates", "arrange"),
     4: ("search", "ranking", "description"),
     6: ("evaluate", "peers"),
     7: ("train",),
@@ -41,6 +41,7 @@ WITHIN = {
     ("casefiles", "cases"),
     ("runfiles", "cases"),
     ("index", "contents"),
+    ("arrange", "candidates"),
     ("ranking", "search"),
     ("description", "search"),
 }

@@ -23,6 +23,10 @@ from cmsearch.encoder.onnx import (
 )
 from cmsearch.errors import EncoderError
 
+# Dynamic int8 scales activations over a whole batch, so company shows a little: up to
+# 1.1e-3 in a dimension was seen. A row of another text differs by more than 0.1.
+COMPANY = 5e-3
+
 TEXTS = [
     "heart attack",
     "Type 2 diabetes mellitus without complications",
@@ -74,16 +78,16 @@ def test_no_texts(encoder):
 
 def test_the_company_of_a_text_does_not_matter(encoder):
     together = encoder.encode(TEXTS)
-    assert np.abs(together - encoder.encode(TEXTS[::-1])[::-1]).max() < 1e-5
+    assert np.abs(together - encoder.encode(TEXTS[::-1])[::-1]).max() < COMPANY
     for text, vector in zip(TEXTS, together, strict=True):
-        assert np.abs(encoder.encode([text])[0] - vector).max() < 1e-5
+        assert np.abs(encoder.encode([text])[0] - vector).max() < COMPANY
 
 
 def test_rows_stand_in_the_order_of_the_texts(encoder):
     texts = [f"{'long ' * (n % 7)}text number {n}" for n in range(600)]
     vectors = encoder.encode(texts)
     for row in (0, 1, 299, 598, 599):
-        assert np.abs(encoder.encode([texts[row]])[0] - vectors[row]).max() < 1e-5
+        assert np.abs(encoder.encode([texts[row]])[0] - vectors[row]).max() < COMPANY
 
 
 def test_the_same_text_has_the_same_vector(encoder):
@@ -144,7 +148,7 @@ def test_a_prefix_stands_before_every_text(folder, encoder):
     prefixed = OnnxEncoder.load(folder)
     assert prefixed.identity.prefix == "query: "
     expected = encoder.encode(["query: heart attack", "query: "])
-    assert np.abs(prefixed.encode(["heart attack", ""]) - expected).max() < 1e-5
+    assert np.abs(prefixed.encode(["heart attack", ""]) - expected).max() < COMPANY
     assert np.abs(encoder.encode(["heart attack"]) - expected[:1]).max() > 1e-3
 
 

@@ -29,6 +29,7 @@ from cmsearch.errors import TrainingError  # noqa: E402
 from cmsearch.ontology.vocabulary import Entry  # noqa: E402
 from cmsearch.train import terms as terms_module  # noqa: E402
 from cmsearch.train import tune as module  # noqa: E402
+from cmsearch.train.config import TuneConfig  # noqa: E402
 from cmsearch.train.model import (  # noqa: E402
     Shape,
     as_sentence_transformer,
@@ -36,7 +37,7 @@ from cmsearch.train.model import (  # noqa: E402
     new_model,
 )
 from cmsearch.train.tokenizer import train_tokenizer  # noqa: E402
-from cmsearch.train.tune import Sources, TuneConfig, tune  # noqa: E402
+from cmsearch.train.tune import Sources, tune  # noqa: E402
 
 pytestmark = [
     pytest.mark.train,

@@ -9,6 +9,7 @@ import typer
 
 from cmsearch.cli import render
 
+_LIBRARIES = ("torch", "transformers", "sentence_transformers")
 train = typer.Typer(no_args_is_help=True, help="Train, fit and export encoders.")
 
 
@@ -27,9 +28,10 @@ def tune(
     """
     from cmsearch.errors import need
 
-    for module in ("torch", "sentence_transformers", "zstandard"):
+    for module in (*_LIBRARIES, "datasets", "accelerate", "zstandard"):
         need(module, extra="train")
-    from cmsearch.train.tune import Sources, TuneConfig
+    from cmsearch.train.config import TuneConfig
+    from cmsearch.train.tune import Sources
     from cmsearch.train.tune import tune as run
 
     folder = run(TuneConfig.load(recipe), Sources(terms, corpus), out)
@@ -50,7 +52,7 @@ def export(
     """
     from cmsearch.errors import need
 
-    for module in ("torch", "onnx"):
+    for module in (*_LIBRARIES, "onnx"):
         need(module, extra="train")
     from cmsearch.train.export import export as run
 

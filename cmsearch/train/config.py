@@ -1,0 +1,90 @@
+"""What a tuning run depends on, read from a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cmsearch.errors import TrainingError
+from cmsearch.train.terms import SOURCES
+
+
+@dataclass(frozen=True, slots=True)
+class TuneConfig:
+    """What a tuning run depends on. A key that is not here is an error.
+
+    Attributes:
+        size: ``tiny``, ``small`` or ``base``.
+        vocabulary_size: pieces of the tokenizer.
+        max_tokens: where training texts are cut.
+        bag_steps: steps for the token embeddings alone, before there are layers.
+        steps: steps for the whole encoder.
+        batch: pairs a step.
+        bag_rate, rate: peak learning rates of the two stages.
+        scale: inverse temperature of InfoNCE.
+        dims: Matryoshka widths, the full one first.
+        sibling_share: share of a batch that comes in runs of one category.
+        augment_share: share of the queries that are written as people type.
+        teacher: a sentence-transformers model by path or name; empty for none.
+        snippets: corpus snippets that the teacher explains.
+        teacher_every: one batch in so many matches the teacher.
+        teacher_weight: weight of that loss.
+        save_steps: steps of the second stage between two checkpoints.
+        weights: how often a source is drawn, relative to its size.
+    """
+
+    size: str = "small"
+    vocabulary_size: int = 24_000
+    max_tokens: int = 32
+    bag_steps: int = 600
+    steps: int = 1500
+    batch: int = 256
+    bag_rate: float = 5e-3
+    rate: float = 6e-4
+    scale: float = 20.0
+    dims: tuple[int, ...] = (384, 256, 128)
+    sibling_share: float = 0.4
+    augment_share: float = 0.3
+    teacher: str = ""
+    snippets: int = 60_000
+    teacher_every: int = 6
+    teacher_weight: float = 4.0
+    seed: int = 1
+    save_steps: int = 200
+    weights: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> TuneConfig:
+        """Return the configuration of a TOML recipe.
+
+        Raises:
+            TrainingError: the file cannot be read, has a key that nothing reads, or a
+                value of another kind than the key needs.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path}: {error}") from error
+        usual = dataclasses.asdict(cls())
+        _refuse_unknown(path, "the keys", values, usual)
+        if isinstance(values.get("dims"), list):
+            values["dims"] = tuple(values["dims"])
+        for name, value in values.items():
+            kinds = (float, int) if isinstance(usual[name], float) else type(usual[name])
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise TrainingError(
+                    f"{path}: {name} = {value!r} should be like {name} = {usual[name]!r}"
+                )
+        _refuse_unknown(path, "the sources in [weights]", values.get("weights", {}), SOURCES)
+        return cls(**values)
+
+
+def _refuse_unknown(path: Path, what: str, found: Iterable[str], known: Collection[str]) -> None:
+    unread = sorted(set(found) - set(known))
+    if unread:
+        raise TrainingError(
+            f"{path}: nothing reads {', '.join(unread)}; {what} are {', '.join(sorted(known))}"
+        )
