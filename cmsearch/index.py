@@ -119,7 +119,7 @@ def build_index(
     Raises:
         IndexFolderError: the folder cannot be written, or another build holds it.
     """
-    report = progress or _silent
+    report = progress or silent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".build.lock", timeout=_LOCK_SECONDS):
@@ -133,8 +133,8 @@ def build_index(
         ) from error
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    """Progress for nobody."""
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 def _build(

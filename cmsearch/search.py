@@ -23,6 +23,7 @@ from cmsearch.index import (
     build_index,
     check_encoder,
     open_index,
+    silent,
 )
 from cmsearch.manifest import MANIFEST_FILE, Manifest
 from cmsearch.ontology.library import code_sets
@@ -93,7 +94,7 @@ class Index:
         options = options or BuildOptions()
         if encoder and Path(encoder).expanduser().is_dir():
             encoder = str(Path(encoder).expanduser().resolve())
-        report = progress or (lambda stage, done, total: None)
+        report = progress or silent
         report("code sets", 0, 1)
         opened = open_encoder(encoder, device=device)
         extra = code_sets(paths.ontology_folder(ontology))
