@@ -53,6 +53,64 @@ class Hit:
     why: Why
 
 
+class Assertion(Enum):
+    """What a note says of a condition it mentions."""
+
+    PRESENT = "present"
+    NEGATED = "negated"
+    POSSIBLE = "possible"
+    HYPOTHETICAL = "hypothetical"
+    HISTORICAL = "historical"
+    FAMILY = "family"
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A stretch of a note that names something codable.
+
+    Attributes:
+        text: its words as the note has them.
+        begin, end: where it stands, in Unicode code points of the original text.
+        section: the section it stands in (``family history``), empty for none.
+        assertion: what the note says of it.
+        hits: its best codes, best first.
+    """
+
+    text: str
+    begin: int
+    end: int
+    section: str
+    assertion: Assertion
+    hits: tuple[Hit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A code proposed for a note, with the words that support it.
+
+    Attributes:
+        rank: 1 for the best.
+        code: its identity.
+        title: the official title.
+        release: release of its code set.
+        probability: how likely a coder gives this code, calibrated, between 0 and 1.
+        evidence: the mentions that support it, in the order of the note.
+        why: one line for the reader.
+        warnings: what a coder has to check (not billable, excludes, code first, ...).
+        suppressed: the rule that holds it back; empty for a code that is suggested.
+    """
+
+    rank: int
+    code: Code
+    title: str
+    release: str
+    probability: float
+    evidence: tuple[Mention, ...]
+    why: str
+    warnings: tuple[str, ...] = ()
+    suppressed: str = ""
+
+
 class Encoder(Protocol):
     """Whatever turns texts into vectors of one space."""
 
