@@ -15,13 +15,14 @@ from filelock import FileLock, Timeout
 from cmsearch.contents import BuildOptions, concept_rows, crosswalk_rows, serialised
 from cmsearch.errors import IndexFolderError, IndexMismatch
 from cmsearch.lexicon import Lexicon
+from cmsearch.lexiconfile import write_lexicon
 from cmsearch.manifest import IndexedCodeSet, Manifest
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.ontology.vocabulary import VOCABULARY_VERSION
 from cmsearch.rows import FormRow
 from cmsearch.serialise import TEMPLATES_VERSION
 from cmsearch.types import Encoder, Vectors
-from cmsearch.vectors import FaissVectors, Kind, half
+from cmsearch.vectors import FaissVectors, Kind
 
 Progress = Callable[[str, int, int], None]
 _LOCK_SECONDS = 3600
@@ -52,7 +53,9 @@ def open_index(folder: Path) -> OpenIndex:
         try:
             manifest.check_sizes(folder)
             lexicon = Lexicon.open(folder / manifest.lexicon_file)
-            vectors = FaissVectors.open(folder / manifest.vectors_file, kind=_kind(manifest))
+            vectors = FaissVectors.open(
+                folder / manifest.vectors_file, kind=_kind(manifest), step=manifest.step
+            )
         except IndexFolderError:
             if attempt == 2 or Manifest.read(folder) == manifest:
                 raise
@@ -154,15 +157,15 @@ def _build(
         report("text forms", 1, 1)
         texts = sorted({form.text for form in made})
         row_of = {text: row for row, text in enumerate(texts)}
-        known = {} if anew else _known_vectors(folder, encoder)
+        known, step = ({}, None) if anew else _known_vectors(folder, encoder)
         vectors = _encode(texts, encoder, known, report)
         report("vector index", 0, 1)
-        searchable = FaissVectors.build(vectors, kind=options.kind)
+        searchable = FaissVectors.build(vectors, kind=options.kind, step=step)
         searchable.save(folder / vectors_file)
         report("vector index", 1, 1)
         report("lexical index", 0, 1)
         ids = {concept.code: number for number, concept in enumerate(concepts)}
-        Lexicon.build(
+        write_lexicon(
             folder / lexicon_file,
             concept_rows(ontology, concepts, ids),
             (
@@ -177,7 +180,8 @@ def _build(
             encoder=encoder.identity,
             encoder_source=encoder_source,
             kind=searchable.kind.value,
-            dtype="float16",
+            dtype="int8",
+            step=searchable.step,
             templates=tuple(template.value for template in options.templates),
             templates_version=TEMPLATES_VERSION,
             vocabulary=VOCABULARY_VERSION if options.vocabulary else "",
@@ -211,23 +215,24 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _known_vectors(folder: Path, encoder: Encoder) -> dict[str, Vectors]:
-    """Return the vectors of the old index by text, if the same encoder made them."""
+def _known_vectors(folder: Path, encoder: Encoder) -> tuple[dict[str, Vectors], float | None]:
+    """Return the vectors of the old index by text, and their step, if the encoder made them."""
     try:
         old = open_index(folder)
         if old.manifest.encoder != encoder.identity:
-            return {}
+            return {}, None
         known = list(old.lexicon.texts())
         stored = old.vectors.vectors(np.array([row for _, row in known], dtype=np.int64))
     except IndexFolderError:
-        return {}
-    return {text: vector for (text, _), vector in zip(known, stored, strict=True)}
+        return {}, None
+    found = {text: vector for (text, _), vector in zip(known, stored, strict=True)}
+    return found, old.manifest.step
 
 
 def _encode(
     texts: Sequence[str], encoder: Encoder, known: dict[str, Vectors], report: Progress
 ) -> Vectors:
-    """Return the stored-precision vectors of the texts; only unknown ones are encoded."""
+    """Return the vectors of the texts; only unknown ones are encoded."""
     vectors = np.empty((len(texts), encoder.identity.dim), dtype=np.float32)
     fresh = []
     for row, text in enumerate(texts):
@@ -239,7 +244,7 @@ def _encode(
     report("encoding", 0, len(fresh))
     for start in range(0, len(fresh), _PART):
         rows = fresh[start : start + _PART]
-        vectors[rows] = half(encoder.encode([texts[row] for row in rows]))
+        vectors[rows] = encoder.encode([texts[row] for row in rows])
         report("encoding", min(start + _PART, len(fresh)), len(fresh))
     return vectors
 
