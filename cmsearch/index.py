@@ -17,10 +17,11 @@ from cmsearch.errors import IndexFolderError, IndexMismatch
 from cmsearch.lexicon import Lexicon
 from cmsearch.lexiconfile import write_lexicon
 from cmsearch.manifest import IndexedCodeSet, Manifest
+from cmsearch.ontology.concept import CodeSet, Concept
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.ontology.vocabulary import VOCABULARY_VERSION
 from cmsearch.rows import FormRow
-from cmsearch.serialise import TEMPLATES_VERSION
+from cmsearch.serialise import TEMPLATES_VERSION, Form
 from cmsearch.types import Encoder, Vectors
 from cmsearch.vectors import FaissVectors, Kind
 
@@ -156,7 +157,6 @@ def _build(
         concepts, made = serialised(ontology, options)
         report("text forms", 1, 1)
         texts = sorted({form.text for form in made})
-        row_of = {text: row for row, text in enumerate(texts)}
         known, step = ({}, None) if anew else _known_vectors(folder, encoder)
         vectors = _encode(texts, encoder, known, report)
         report("vector index", 0, 1)
@@ -164,17 +164,7 @@ def _build(
         searchable.save(folder / vectors_file)
         report("vector index", 1, 1)
         report("lexical index", 0, 1)
-        ids = {concept.code: number for number, concept in enumerate(concepts)}
-        write_lexicon(
-            folder / lexicon_file,
-            concept_rows(ontology, concepts, ids),
-            (
-                FormRow(number, ids[form.code], form.code.system.value, form.code.value,
-                        form.template.value, form.text, "", row_of[form.text])
-                for number, form in enumerate(made)
-            ),
-            crosswalk_rows(options.systems, ids),
-        )  # fmt: skip
+        _write_lexicon(folder / lexicon_file, ontology, options, concepts, made, texts)
         report("lexical index", 1, 1)
         manifest = Manifest(
             encoder=encoder.identity,
@@ -185,12 +175,7 @@ def _build(
             templates=tuple(template.value for template in options.templates),
             templates_version=TEMPLATES_VERSION,
             vocabulary=VOCABULARY_VERSION if options.vocabulary else "",
-            code_sets=tuple(
-                IndexedCodeSet(
-                    item.system.value, item.release, item.origin, item.sha256, len(item.concepts)
-                )
-                for item in ontology.code_sets
-            ),
+            code_sets=tuple(map(_indexed, ontology.code_sets)),
             forms=len(made),
             vectors=len(texts),
             lexicon_file=lexicon_file,
@@ -207,6 +192,35 @@ def _build(
         raise
     _clear(folder, keep=manifest)
     return manifest
+
+
+def _write_lexicon(
+    path: Path,
+    ontology: Ontology,
+    options: BuildOptions,
+    concepts: Sequence[Concept],
+    made: Sequence[Form],
+    texts: Sequence[str],
+) -> None:
+    """Write the lexical half; the vector of a form is the place of its text."""
+    row_of = {text: row for row, text in enumerate(texts)}
+    ids = {concept.code: number for number, concept in enumerate(concepts)}
+    write_lexicon(
+        path,
+        concept_rows(ontology, concepts, ids),
+        (
+            FormRow(number, ids[form.code], form.code.system.value, form.code.value,
+                    form.template.value, form.text, "", row_of[form.text])
+            for number, form in enumerate(made)
+        ),
+        crosswalk_rows(options.systems, ids),
+    )  # fmt: skip
+
+
+def _indexed(item: CodeSet) -> IndexedCodeSet:
+    return IndexedCodeSet(
+        item.system.value, item.release, item.origin, item.sha256, len(item.concepts)
+    )
 
 
 def _flush(path: Path) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cmsearch.candidates import gather, understand
+from cmsearch.candidates import gather
 from cmsearch.codes import System
 from cmsearch.errors import CasesError
 from cmsearch.filters import Filters, Gate
 from cmsearch.fusion import FEATURES
+from cmsearch.query import understand
 from cmsearch.search import Index
 
 _HALVES = {"dense": "cosine", "lexical": "overlap"}

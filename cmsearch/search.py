@@ -10,7 +10,7 @@ import numpy as np
 
 from cmsearch import paths
 from cmsearch.arrange import exact_first, hit, only_billable
-from cmsearch.candidates import Candidates, Query, gather, understand
+from cmsearch.candidates import Candidates, gather
 from cmsearch.codes import Code, System, candidates
 from cmsearch.contents import BuildOptions
 from cmsearch.encoder import open_encoder
@@ -28,6 +28,7 @@ from cmsearch.index import (
 from cmsearch.manifest import MANIFEST_FILE, Manifest
 from cmsearch.ontology.library import code_sets
 from cmsearch.ontology.ontology import Ontology
+from cmsearch.query import Query, understand
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Encoder, Hit, Vectors
 from cmsearch.vectors import Rows

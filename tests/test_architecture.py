@@ -25,7 +25,7 @@ FLOORS = {
     ),
     1: ("ontology", "cases", "casefiles", "runfiles", "formtable", "lexiconfile"),
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
-    3: ("contents", "index", "candidates", "arrange"),
+    3: ("contents", "index", "query", "candidates", "arrange"),
     4: ("search", "ranking", "description"),
     6: ("evaluate", "peers"),
     7: ("train",),
@@ -43,6 +43,8 @@ WITHIN = {
     ("lexiconfile", "formtable"),
     ("index", "contents"),
     ("arrange", "candidates"),
+    ("arrange", "query"),
+    ("candidates", "query"),
     ("ranking", "search"),
     ("description", "search"),
 }

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import FakeEncoder
 
-from cmsearch.candidates import gather, tokens_as_typed, understand
+from cmsearch.candidates import gather
 from cmsearch.codes import System
 from cmsearch.filters import Gate
 from cmsearch.fusion import FEATURES
+from cmsearch.query import tokens_as_typed, understand
 from cmsearch.types import Why
 from cmsearch.vectors import ExactVectors
 from cmsearch.wording import stem

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmsearch.errors import TrainingError
-from cmsearch.train.terms import SOURCES
+from cmsearch.train.tables import SOURCES
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmsearch.candidates import Allowed, Flags, gather, understand
+from cmsearch.candidates import Allowed, Flags, gather
 from cmsearch.codes import System
 from cmsearch.encoder import open_encoder
 from cmsearch.errors import TrainingError
@@ -19,6 +19,7 @@ from cmsearch.formtable import VOCABULARY_FORM, FormTable, Ids
 from cmsearch.fusion import FEATURES, Fusion, Matrix
 from cmsearch.index import open_index
 from cmsearch.lexicon import Lexicon
+from cmsearch.query import understand
 from cmsearch.search import Index
 from cmsearch.train.terms import Pair, read_terms, tabular_file
 
