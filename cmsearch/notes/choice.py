@@ -27,7 +27,7 @@ FEATURES = (
     "learned_phrases", "learned_surprise", "surprise_second", "prior", "category_prior",
     "depth", "chapter", "billable", "unspecified", "other", "category_candidates",
     "child_is_candidate", "longest_sibling", "note_words", "candidates", "parent_is_candidate",
-    "present", "negated", "possible", "historical", "family",
+    "narrowed", "narrowed_alone", "present", "negated", "possible", "historical", "family",
 )  # fmt: skip
 
 
@@ -274,9 +274,10 @@ def _said(item: Candidate) -> tuple[float, ...]:
     """Return which share of the mentions is present, negated, ..."""
     count = len(item.matches)
     if not count:
-        return (-1.0,) * 5
+        return (0.0,) * 2 + (-1.0,) * 5
+    narrowed = sum(match.narrowed for match in item.matches)
     said = Counter(match.found.assertion for match in item.matches)
     order = (Assertion.PRESENT, Assertion.NEGATED, Assertion.POSSIBLE)
     shares = [said[one] / count for one in (*order, Assertion.HISTORICAL, Assertion.FAMILY)]
     shares[2] += said[Assertion.HYPOTHETICAL] / count
-    return tuple(shares)
+    return (narrowed, float(narrowed == count), *shares)
