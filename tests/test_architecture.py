@@ -27,6 +27,7 @@ FLOORS = {
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
     3: ("contents", "index", "candidates", "arrange"),
     4: ("search", "ranking", "description"),
+    5: ("notes",),
     6: ("evaluate", "peers"),
     7: ("train",),
     8: ("cli",),
