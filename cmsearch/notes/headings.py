@@ -15,16 +15,14 @@ _DECORATION = re.compile(r"[#*_=>\-\u2022\s]*(?:\d{1,2}[.)]\s+)?[*_]*")
 _CAPITALS = re.compile(r"(?:[A-Z][A-Z/&.\-]* ){0,4}[A-Z][A-Z/&.\-]*$")
 _LEADING = re.compile(r"[A-Z][A-Z/&\-]+(?: [A-Z/&][A-Z/&\-]*){0,6}(?=\s)")
 _DASH = re.compile(r"\s[\-\u2013\u2014]+\s")
+_FILLERS = re.compile(r"\b(?:the|this|brief|gross|detailed|in detail)\b|\(\w{1,3}\)|#\d*|[\[\]()]")
 _SHORT = frozenset("PMH PMHX PSH PSHX HPI ROS FHX SHX PMHx PSHx FHx SHx".split())  # noqa: SIM905
 _BREAKS = (". ", "; ", "  ", "\t", "! ", "| ")
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading and its section; without words (begin = end) the end of a section.
-
-    ``label`` is False for an unknown heading.
-    """
+    """A heading and its section; one without words (begin = end) only ends a section."""
 
     begin: int
     end: int
@@ -38,10 +36,10 @@ def known() -> dict[str, str]:
 
 
 def label(words: str) -> str:
-    """Return a heading without what differs between writers: case, dots, hyphens, marks."""
+    """Return a heading without what differs between writers: case, dots, hyphens, fillers."""
     plain = words.lower().replace("&", " and ").replace(".", "").replace("-", " ")
-    plain = " ".join(plain.replace("'", "").strip(" *_#=>:[]()\t").split())
-    return plain.replace(" /", "/").replace("/ ", "/")
+    plain = _FILLERS.sub(" ", plain.replace("'", "").replace("/", " / ")).strip(" *_=>:\t")
+    return " ".join(plain.split()).replace(" / ", "/")
 
 
 def find_headings(text: str, begin: int, end: int) -> list[Heading]:

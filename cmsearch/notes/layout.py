@@ -26,7 +26,8 @@ _STOP = re.compile(
     r"""(?<![.!?])[.!?]++["')\]\u201d\u2019]*+(?=\s)|(?<=[a-z]{2})\.(?=[A-Z][a-z])"""
 )
 _UNFINISHED = re.compile(
-    r"(?:[,;(\-/&\u2013]|\b(?:and|or|of|the|a|an|with|to|in|for|no|is|was|his|her))$", re.IGNORECASE
+    r"(?:[,;(\-/&\u2013]|\b(?:and|or|of|the|a|an|with|to|in|for|his|her)|\w \b(?:no|is|was))$",
+    re.IGNORECASE,
 )
 _LETTERED = frozenset(
     "type grade stage group class hepatitis vitamin influenza factor protein category".split()  # noqa: SIM905
@@ -216,7 +217,7 @@ def _goes_on(text: str, held: _Piece, piece: _Piece) -> bool:
         return False
     if held.segment.kind is Kind.ITEM and line.indent > last.indent:
         return True
-    if _UNFINISHED.search(text, max(last.begin, last.end - 8), last.end):
+    if _UNFINISHED.search(text, max(last.begin, last.end - 6), last.end):
         return True
     if line.width < _NARROW:
         return False
