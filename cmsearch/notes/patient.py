@@ -138,9 +138,7 @@ def _names_relative(words: str) -> bool:
 
 def _pregnant(text: str, parts: Sequence[Segment]) -> bool:
     spans = [
-        match.span()
-        for part in parts
-        for match in _PREGNANT.finditer(text, part.begin, part.end)
+        match.span() for part in parts for match in _PREGNANT.finditer(text, part.begin, part.end)
     ]
     said = contexts(text, parts, spans)
     return any(context.assertion is Assertion.PRESENT for context in said)
