@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cmsearch.notes.ruletables import patient_facts
-from cmsearch.notes.scene import Item, Person, Rule, Scene
+from cmsearch.notes.scene import Item, Rule, Scene
 
 # Ages of the Medicare Code Editor's age conflict edit, in completed years.
 _AGES = {
@@ -17,31 +17,23 @@ _AGES = {
 
 
 def _sex(item: Item, scene: Scene) -> Iterator[str]:
-    stated = _stated_sex(scene.person)
-    if stated is None or not item.clinical:
+    if scene.patient.sex is None or not item.clinical:
         return
+    stated = scene.patient.sex.value
     for fact, source in patient_facts(item.node.undotted):
         if fact in ("female", "male") and fact != stated:
             yield f"for {fact} patients; the note says {stated} ({source})"
 
 
-def _stated_sex(person: Person) -> str | None:
-    return person.sex or ("female" if person.pregnant else None)
-
-
 def _age(item: Item, scene: Scene) -> Iterator[str]:
-    age = scene.person.age_years
+    age = scene.patient.age_years
     if age is None or not item.clinical:
         return
     for fact, source in patient_facts(item.node.undotted):
         if fact in _AGES:
             low, high, whom = _AGES[fact]
-            if not low <= int(age) <= high:
-                yield f"for {whom}; the note says {_years(age)} ({source})"
-
-
-def _years(age: float) -> str:
-    return f"{int(age)} years" if age >= 2 else f"{round(age * 12)} months"
+            if not low <= age <= high:
+                yield f"for {whom}; the note says {age} years ({source})"
 
 
 PATIENT = (

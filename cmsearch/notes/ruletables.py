@@ -7,15 +7,16 @@ with a Roman number a section of the ICD-10-CM Official Guidelines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 
 from cmsearch.codes import Code, System
 from cmsearch.notes.noterefs import Reference, references
+from cmsearch.notes.rules import rows
 
-TABLES = ("combinations", "histories", "patients", "sequences", "symptoms")
+# Tables whose second field holds the codes; the first of the others.
+_SECOND = ("patients", "sequences")
+TABLES = ("histories", "pairs", "patients", "sequences", "symptoms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def combinations(undotted: str) -> tuple[Combination, ...]:
     """Return what a code makes with others."""
     return tuple(
         Combination(_codes(partners), Code.of(System.ICD10CM, instead), row.source)
-        for row in _about("combinations", undotted)
+        for row in _about("pairs", undotted)
         for partners, instead in [row.fields]
     )
 
@@ -79,25 +80,15 @@ def _codes(text: str) -> tuple[Reference, ...]:
 
 
 @lru_cache(maxsize=50_000)
-def _about(table: str, undotted: str) -> tuple[Row, ...]:
-    return tuple(row for row in rows(table) if row.covers(undotted))
+def _about(name: str, undotted: str) -> tuple[Row, ...]:
+    return tuple(row for row in table(name) if row.covers(undotted))
 
 
 @lru_cache(maxsize=len(TABLES))
-def rows(table: str) -> tuple[Row, ...]:
+def table(name: str) -> tuple[Row, ...]:
     """Return a table in its order."""
-    return tuple(_read(table))
-
-
-def _read(table: str) -> Iterator[Row]:
-    heading, *lines = (
-        files("cmsearch.notes")
-        .joinpath("data", f"{table}.tsv")
-        .read_text(encoding="utf-8")
-        .splitlines()
+    about = 1 if name in _SECOND else 0
+    return tuple(
+        Row(_codes(fields[about]), (*fields[:about], *fields[about + 1 : -1]), fields[-1])
+        for fields in rows(name)
     )
-    about = 1 if heading.split("\t")[1] == "codes" else 0
-    for line in lines:
-        *fields, source = line.split("\t")
-        codes = fields.pop(about)
-        yield Row(_codes(codes), tuple(fields), source)

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from cmsearch.codes import System
 from cmsearch.notes.codebook import Codebook, Kind, Line, Node
+from cmsearch.notes.patient import Patient
 from cmsearch.types import Assertion, Suggestion
 
 # Another suggestion counts against one when it is at least half as likely: a rule must
@@ -23,15 +24,6 @@ _STRONGEST = (
     Assertion.HYPOTHETICAL,
     Assertion.NEGATED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """What a note says of its patient; None where it does not say."""
-
-    sex: str | None = None
-    age_years: float | None = None
-    pregnant: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +63,29 @@ def standing(suggestion: Suggestion) -> Assertion:
     return next((item for item in _STRONGEST if item in found), Assertion.PRESENT)
 
 
+def items_of(suggestions: Sequence[Suggestion], codebook: Codebook) -> list[Item]:
+    """Return the suggestions whose codes the index holds as items, numbered from 0."""
+    found: list[Item] = []
+    for suggestion in suggestions:
+        node = codebook.node(suggestion.code)
+        if node is not None:
+            found.append(Item(len(found), suggestion, node, standing(suggestion)))
+    return found
+
+
 class Scene:
     """The suggestions that a rule may see together.
 
     Args:
         items: the suggestions, in their order, numbered from 0.
         codebook: the code sets.
-        person: what the note says of its patient.
+        patient: what the note says of its patient.
     """
 
-    def __init__(self, items: Sequence[Item], codebook: Codebook, person: Person) -> None:
+    def __init__(self, items: Sequence[Item], codebook: Codebook, patient: Patient) -> None:
         self.items = items
         self.codebook = codebook
-        self.person = person
+        self.patient = patient
 
     @cached_property
     def beginnings(self) -> dict[str, list[int]]:

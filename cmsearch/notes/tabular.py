@@ -114,7 +114,7 @@ def _manifestation(item: Item, scene: Scene) -> Iterator[str]:
 
 
 def _in_pregnancy(item: Item, scene: Scene) -> Iterator[str]:
-    if scene.person.pregnant is not True or item.under("O", "Z"):
+    if not scene.patient.pregnant or item.under("O", "Z"):
         return
     for kind in (Kind.EXCLUDES1, Kind.EXCLUDES2):
         for line in item.node.notes[kind].lines:
