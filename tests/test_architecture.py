@@ -59,6 +59,7 @@ WALLS = {
     "sqlite3": ("lexicon",),
     "typer": ("cli.*",),
     "rich": ("cli.*",),
+    "striprtf": ("notes.text",),
     "bm25s": ("peers",),
     "sklearn": ("peers",),
     "click": (),
@@ -76,6 +77,7 @@ BY_NEED = {
     "peers": ("sentence_transformers", "bm25s", "sklearn"),
     "vectors": ("faiss",),
     "cli.training": ("torch", "onnx"),
+    "notes.text": ("striprtf",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
 MIDDLING = ("numpy", "onnxruntime", "faiss", "tokenizers", "sqlite3")
