@@ -69,17 +69,22 @@ class Trees:
         """Return the sum of the leaves for each row of features, (n,)."""
         if not len(features) or not len(self.feature):
             return np.zeros(len(features), dtype=np.float32)
-        trees = np.arange(len(self.feature))[None, :]
-        rows = np.arange(len(features))[:, None]
-        node = np.zeros((len(features), len(self.feature)), dtype=np.int32)
-        while True:
-            asked = self.feature[trees, node]
-            if (asked < 0).all():
-                break
-            goes_left = features[rows, np.maximum(asked, 0)] <= self.threshold[trees, node]
-            after = np.where(goes_left, self.left[trees, node], self.right[trees, node])
-            node = np.where(asked < 0, node, after)
-        found: Matrix = self.value[trees, node].sum(axis=1, dtype=np.float64).astype(np.float32)
+        trees, most = self.feature.shape
+        feature, threshold = self.feature.ravel(), self.threshold.ravel()
+        first = np.arange(trees, dtype=np.int64) * most
+        tree = np.tile(first, len(features))
+        row = np.repeat(np.arange(len(features), dtype=np.int64) * features.shape[1], trees)
+        left, right, values = self.left.ravel(), self.right.ravel(), features.ravel()
+        node = tree.copy()
+        going = np.arange(len(node))
+        while len(going):
+            asked = feature[node[going]]
+            going, asked = going[asked >= 0], asked[asked >= 0]
+            here = node[going]
+            goes_left = values[row[going] + asked] <= threshold[here]
+            node[going] = tree[going] + np.where(goes_left, left[here], right[here])
+        leaves = self.value.ravel()[node].reshape(len(features), trees)
+        found: Matrix = leaves.sum(axis=1, dtype=np.float64).astype(np.float32)
         return found
 
 

@@ -32,13 +32,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A found span that is a form of the candidate, and the kind of the form.
+    """A found span that is a form of the candidate: the form's id in the index and its kind.
 
     ``narrowed`` says that the form is of a header or an unspecified code, and that words
     beside the span led on to the candidate.
     """
 
     found: Found
+    form: int
     template: str
     narrowed: bool = False
 
@@ -100,7 +101,7 @@ class Linker:
                 concept = self._concepts[concept_id]
                 if concept.system in names and concept.level == "code":
                     candidate = pool.setdefault(concept_id, Candidate(concept))
-                    candidate.matches.append(Match(item, self._templates[form]))
+                    candidate.matches.append(Match(item, form, self._templates[form]))
         self._narrow(pool, words)
         if System.ICD10CM in systems:
             self._add_learned(pool, learned)
