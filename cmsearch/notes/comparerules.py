@@ -76,7 +76,7 @@ def _combination(item: Item, scene: Scene) -> Iterator[str]:
                 if node is not None:
                     yield (
                         f"with {other.code} the code is {pair.instead} {node.row.title} "
-                        f"({pair.source})"
+                        f"[{pair.source}]"
                     )
                 break
 
@@ -151,9 +151,9 @@ def _sequence(item: Item, scene: Scene) -> Iterator[str]:
         return
     for where, source in place(item.node.undotted):
         if where == "never-first":
-            yield f"never the first code ({source})"
+            yield f"never the first code [{source}]"
         elif item.number:
-            yield f"may only be the first code ({source})"
+            yield f"may only be the first code [{source}]"
 
 
 def never_first(item: Item) -> bool:

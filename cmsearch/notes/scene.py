@@ -162,7 +162,8 @@ class Rule:
     Attributes:
         id: its name in warnings and in ``without``.
         source: the guideline section or note that it comes from.
-        check: yields a sentence for the reader for each time that it applies.
+        check: yields a sentence for the reader for each time that it applies; one that
+            cites its own source, of a row of a table, ends with it in brackets.
     """
 
     id: str
@@ -172,4 +173,5 @@ class Rule:
     def __call__(self, item: Item, scene: Scene) -> Iterator[str]:
         """Yield what the rule says of a suggestion: its id, the sentence, the source."""
         for sentence in self.check(item, scene):
-            yield f"{self.id}: {sentence} [{self.source}]"
+            cited = sentence if sentence.endswith("]") else f"{sentence} [{self.source}]"
+            yield f"{self.id}: {cited}"
