@@ -41,6 +41,7 @@ class Combination:
     source: str
 
 
+@lru_cache(maxsize=20_000)
 def combinations(undotted: str) -> tuple[Combination, ...]:
     """Return what a code makes with others."""
     return tuple(
