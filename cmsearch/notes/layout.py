@@ -13,7 +13,7 @@ from enum import Enum
 from itertools import chain
 
 from cmsearch.notes.headings import BODY_SYSTEM, find_headings
-from cmsearch.notes.rules import abbreviations, closed_by, members
+from cmsearch.notes.rules import abbreviations, classes, closed_by
 
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -177,7 +177,7 @@ def _leaves_family(text: str, last: int, line: _Line) -> bool:
     if _BULLET.match(text, line.begin, line.end):
         return False
     words = _LETTERS.findall(text[line.begin : line.end].lower())
-    return members("relative").isdisjoint(words) and "family" not in words
+    return classes()["relative"].isdisjoint(words) and "family" not in words
 
 
 def _between(text: str, begin: int, end: int, section: str, line: _Line) -> Iterator[_Piece]:
