@@ -193,6 +193,12 @@ def test_cells_of_tables_are_kept_apart():
     assert set(kinds(text)) == {C}
 
 
+def test_tags_of_html_end_lines():
+    text = "<div><p class='a'>No fever</p><h2>Plan</h2>Rest, p < 0.05 <b>now</b><br/>Sleep</div>"
+    assert words(text) == ["No fever", "Plan", "Rest, p < 0.05 <b>now</b>", "Sleep"]
+    assert read(text)[-1] == ("Sleep", "plan")
+
+
 def test_line_ends_of_all_kinds():
     for end in ("\n", "\r\n", "\r", "\v", "\f", "\x85", "\u2028"):
         assert words(f"Plan:{end}Rest.{end}{end}Sleep.") == ["Plan:", "Rest.", "Sleep."]

@@ -18,6 +18,10 @@ from cmsearch.notes.sentences import BULLET, sentences, trimmed
 
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_TAG = re.compile(
+    r"</?(?:br|p|div|li|ul|ol|tr|td|th|table|tbody|thead|h[1-6]|html|head|body)\b[^<>]{0,200}>",
+    re.IGNORECASE,
+)
 _CELL = re.compile(r"[^|\t]+")
 _UNFINISHED = re.compile(
     r"(?:[,;(\-/&\u2013]|\b(?:and|or|of|the|a|an|with|to|in|for|his|her)|\w \b(?:no|is|was))$",
@@ -80,7 +84,8 @@ class _Piece:
 def segments(text: str) -> list[Segment]:
     """Return the segments of a note, in order; they never overlap.
 
-    Every character is in one of them, but for blanks around them and signs between cells.
+    Every character is in one of them, but for blanks around them, signs between cells
+    and tags that end a line.
     """
     found: list[Segment] = []
     for piece in _joined(text, _pieces(text)):
@@ -96,17 +101,28 @@ def _blocks(text: str) -> Iterator[list[_Line]]:
     """Yield the lines between blank lines."""
     block: list[_Line] = []
     last = 0
-    for match in _LINE.finditer(text):
-        begin, end = trimmed(text, match.start(), match.end())
+    for start, stop in _raw_lines(text):
+        begin, end = trimmed(text, start, stop)
         if begin == end:
             continue
         if block and _gap(text, last, begin):
             yield _measured(block)
             block = []
-        block.append(_Line(begin, end, begin - match.start(), first=not block))
+        block.append(_Line(begin, end, begin - start, first=not block))
         last = end
     if block:
         yield _measured(block)
+
+
+def _raw_lines(text: str) -> Iterator[tuple[int, int]]:
+    """Yield what stands between line ends, and between tags that end a line in HTML."""
+    for match in _LINE.finditer(text):
+        place, end = match.span()
+        if text.find("<", place, end) != -1:
+            for tag in _TAG.finditer(text, place, end):
+                yield place, tag.start()
+                place = tag.end()
+        yield place, end
 
 
 def _gap(text: str, last: int, begin: int) -> bool:
