@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from cmsearch.lexicon import Lexicon
 from cmsearch.notes.mentions import Span
+from cmsearch.wording import plain, stem
 
 TAGGER_FILE = "tagger.json"
 LABELS = ("O", "B", "I")
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _LONGEST_WORD = 40
+_REMEMBERED = 100_000
 # Chapters of conditions; factors, causes and codes for special purposes are no names.
 _CONDITIONS = frozenset("ABCDEFGHIJKLMNOPQRST")
 
@@ -63,14 +66,45 @@ def known(tokens: Sequence[Token], spans: Sequence[Span], chapters: Mapping[int,
     return marks
 
 
-def describe(words: Sequence[str], marks: Sequence[str]) -> list[list[str]]:
+class Counts:
+    """In how many forms of an index the stems of words stand; remembers them.
+
+    Args:
+        lexicon: the lexical half of the index.
+    """
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self._known: dict[str, int] = {}
+
+    def __call__(self, words: Sequence[str]) -> list[int]:
+        """Return the count of each word."""
+        stems = [stem(plain(word[:_LONGEST_WORD])) for word in words]
+        fresh = sorted(set(stems) - self._known.keys())
+        if fresh:
+            if len(self._known) > _REMEMBERED:
+                self._known.clear()
+                fresh = sorted(set(stems))
+            counts = self._lexicon.frequencies(fresh)
+            self._known.update((word, counts.get(word, 0)) for word in fresh)
+        return [self._known[word] for word in stems]
+
+
+def common(count: int) -> str:
+    """Return how common a word is in the forms of the index, in steps of four times."""
+    return str(min(6, (count.bit_length() + 1) // 2))
+
+
+def describe(words: Sequence[str], marks: Sequence[str], counts: Sequence[int]) -> list[list[str]]:
     """Return the features of each word of a sentence.
 
     Args:
         words: the words.
         marks: what ``known`` says of each.
+        counts: in how many forms of the index the stem of each stands.
     """
     lower = [word[:_LONGEST_WORD].lower() for word in words]
+    levels = [common(number) for number in counts]
     count = len(words)
     found = []
     for row, word in enumerate(lower):
@@ -78,6 +112,8 @@ def describe(words: Sequence[str], marks: Sequence[str]) -> list[list[str]]:
         after = lower[row + 1] if row + 1 < count else "</s>"
         before2 = lower[row - 2] if row > 1 else "<s>"
         after2 = lower[row + 2] if row + 2 < count else "</s>"
+        level_before = levels[row - 1] if row else "s"
+        level_after = levels[row + 1] if row + 1 < count else "s"
         mark = marks[row]
         mark_before = marks[row - 1] if row else "s"
         mark_after = marks[row + 1] if row + 1 < count else "s"
@@ -95,7 +131,15 @@ def describe(words: Sequence[str], marks: Sequence[str]) -> list[list[str]]:
             "s3=" + word[-3:],
             "s4=" + word[-4:],
             "s5=" + word[-5:],
+            f"c={levels[row]}",
+            f"c-1={level_before} {levels[row]}",
+            f"c+1={levels[row]} {level_after}",
+            f"cs={levels[row]} {word[-4:]}",
+            f"c3={level_before} {levels[row]} {level_after}",
+            f"-2w={before2} {before}",
+            f"w+2={after} {after2}",
             "-1s3=" + before[-3:],
+            "-1s4=" + before[-4:],
             "+1s3=" + after[-3:],
             "+1s4=" + after[-4:],
             "h=" + _shape(words[row]),

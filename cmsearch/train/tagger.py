@@ -5,14 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cmsearch.errors import TrainingError, need
 from cmsearch.lexicon import Lexicon
 from cmsearch.notes.mentions import Finder, words
-from cmsearch.notes.tagger import LABELS, Tagger, Token, describe, known, split, stretches
+from cmsearch.notes.tagger import LABELS, Counts, Tagger, Token, describe, known, split, stretches
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ def read_marked(path: Path, lexicon: Lexicon) -> list[Marked]:
     """
     opened = gzip.open if path.suffix == ".gz" else open
     found: list[Marked] = []
-    finder, chapters = Finder(lexicon), lexicon.chapters("icd10cm")
+    finder, chapters, counts = Finder(lexicon), lexicon.chapters("icd10cm"), Counts(lexicon)
     sentence: list[tuple[str, str]] = []
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate([*lines, "\n"], start=1):
                 if not line.strip():
                     if sentence:
-                        found.append(marked(sentence, finder, chapters))
+                        found.append(marked(sentence, finder, chapters, counts))
                     sentence = []
                     continue
                 word, _, label = line.rstrip("\n").partition("\t")
@@ -52,7 +52,10 @@ def read_marked(path: Path, lexicon: Lexicon) -> list[Marked]:
 
 
 def marked(
-    sentence: Sequence[tuple[str, str]], finder: Finder, chapters: dict[int, str]
+    sentence: Sequence[tuple[str, str]],
+    finder: Finder,
+    chapters: dict[int, str],
+    counts: Callable[[Sequence[str]], list[int]],
 ) -> Marked:
     """Return a sentence with the features that the product would see."""
     text, places = "", []
@@ -68,7 +71,8 @@ def marked(
         begin, _, label = places[row]
         labels.append("I" if label == "B" and token.begin > begin else label)
     spans = finder.spans(words(text, [(0, len(text))]))
-    features = describe([token.text for token in tokens], known(tokens, spans, chapters))
+    written = [token.text for token in tokens]
+    features = describe(written, known(tokens, spans, chapters), counts(written))
     return Marked(tuple(tokens), tuple(labels), tuple(map(tuple, features)))
 
 
