@@ -282,6 +282,11 @@ class Lexicon:
         )
         return [_concept(row) for row in rows]
 
+    def chapters(self, system: str) -> dict[int, str]:
+        """Return the first letter of the code of each concept of a system that has forms."""
+        rows = self._rows("SELECT DISTINCT concept, code FROM form WHERE system = ?", (system,))
+        return {concept: code[0] for concept, code in rows}
+
     def children(self, concept: int) -> list[ConceptRow]:
         """Return the concepts right below a concept, in order of their codes."""
         rows = self._rows("SELECT * FROM concept WHERE parent = ? ORDER BY code", (concept,))

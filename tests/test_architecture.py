@@ -62,6 +62,7 @@ WALLS = {
     "striprtf": ("notes.text",),
     "bm25s": ("peers",),
     "sklearn": ("peers",),
+    "lightgbm": ("train.notes", "cli.training"),
     "click": (),
     "ray": (),
     "pickle": (),
@@ -76,7 +77,8 @@ BY_NEED = {
     "encoder.hub": ("huggingface_hub",),
     "peers": ("sentence_transformers", "bm25s", "sklearn"),
     "vectors": ("faiss",),
-    "cli.training": ("torch", "onnx"),
+    "cli.training": ("torch", "onnx", "lightgbm"),
+    "train.notes": ("lightgbm",),
     "notes.text": ("striprtf",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
