@@ -84,6 +84,18 @@ class Lexicon:
         rows = self._in("SELECT term, id, forms FROM term WHERE term IN", sorted(set(wanted)))
         return {term: (place, count) for term, place, count in rows}
 
+    def phrases(self, keys: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+        """Return, by key, the concepts with a form of exactly these stems, and the form.
+
+        Only forms of up to ``LONGEST_PHRASE`` stems have a key (``wording.phrase_key``).
+        """
+        found: dict[str, list[tuple[int, int]]] = {}
+        for key, concept, form in self._in(
+            "SELECT key, concept, form FROM phrase WHERE key IN", keys
+        ):
+            found.setdefault(key, []).append((concept, form))
+        return {key: sorted(pairs) for key, pairs in found.items()}
+
     def correct(self, word: str) -> str | None:
         """Return the known word that an unknown one is most likely a slip for.
 
@@ -180,6 +192,11 @@ class Lexicon:
             "SELECT * FROM concept WHERE system = ? AND level = 'code' ORDER BY id", (system,)
         )
         return [_concept(row) for row in rows]
+
+    def chapters(self, system: str) -> dict[int, str]:
+        """Return the first letter of the code of each concept of a system that has forms."""
+        rows = self._rows("SELECT DISTINCT concept, code FROM form WHERE system = ?", (system,))
+        return {concept: code[0] for concept, code in rows}
 
     def children(self, concept: int) -> list[ConceptRow]:
         """Return the concepts right below a concept, in order of their codes."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from cmsearch.errors import IndexFolderError
 from cmsearch.formtable import FormTable
 from cmsearch.rows import ConceptRow, CrosswalkRow, FormRow
-from cmsearch.wording import stem, terms, tokens
+from cmsearch.wording import LONGEST_PHRASE, phrase_key, stem, terms, tokens
 
 _SCHEMA = """
 CREATE TABLE concept (
@@ -28,6 +28,10 @@ CREATE TABLE word (word TEXT PRIMARY KEY, term TEXT NOT NULL, forms INTEGER NOT 
     WITHOUT ROWID;
 CREATE TABLE term (term TEXT PRIMARY KEY, id INTEGER NOT NULL, forms INTEGER NOT NULL)
     WITHOUT ROWID;
+CREATE TABLE phrase (
+    key TEXT NOT NULL, concept INTEGER NOT NULL, form INTEGER NOT NULL,
+    PRIMARY KEY (key, concept)
+) WITHOUT ROWID;
 CREATE TABLE array (name TEXT PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE crosswalk (
     source INTEGER NOT NULL, target INTEGER, approximate INTEGER, no_map INTEGER,
@@ -118,12 +122,21 @@ def _fill(
             ((x.source, x.target, x.approximate, x.no_map, x.combination, x.scenario,
               x.choice_list) for x in crosswalk),
         )  # fmt: skip
+        connection.executemany("INSERT OR IGNORE INTO phrase VALUES (?,?,?)", _phrases(made))
         connection.execute("INSERT INTO form_words (form_words) VALUES ('rebuild')")
         connection.execute("INSERT INTO form_words (form_words) VALUES ('optimize')")
         connection.executescript(_INDEXES)
         connection.commit()
     finally:
         connection.close()
+
+
+def _phrases(forms: Iterable[FormRow]) -> Iterator[tuple[str, int, int]]:
+    """Yield key, concept and form of the forms that are short enough for a phrase."""
+    for form in forms:
+        stems = set(form.terms.split())
+        if stems and len(stems) <= LONGEST_PHRASE:
+            yield phrase_key(stems), form.concept, form.id
 
 
 class _TermCounter:

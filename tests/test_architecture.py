@@ -27,6 +27,7 @@ FLOORS = {
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
     3: ("contents", "index", "query", "candidates", "arrange"),
     4: ("search", "ranking", "description"),
+    5: ("notes",),
     6: ("evaluate", "peers"),
     7: ("train",),
     8: ("cli",),
@@ -61,8 +62,10 @@ WALLS = {
     "sqlite3": ("lexicon", "lexiconfile"),
     "typer": ("cli.*",),
     "rich": ("cli.*",),
+    "striprtf": ("notes.text",),
     "bm25s": ("peers",),
     "sklearn": ("peers",),
+    "lightgbm": ("train.notes", "cli.training"),
     "click": (),
     "ray": (),
     "pickle": (),
@@ -77,7 +80,9 @@ BY_NEED = {
     "encoder.hub": ("huggingface_hub",),
     "peers": ("sentence_transformers", "bm25s", "sklearn"),
     "vectors": ("faiss",),
-    "cli.training": ("torch", "onnx"),
+    "cli.training": ("torch", "onnx", "lightgbm"),
+    "train.notes": ("lightgbm",),
+    "notes.text": ("striprtf",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
 MIDDLING = ("numpy", "onnxruntime", "faiss", "tokenizers", "sqlite3")

@@ -78,3 +78,24 @@ def fuse(
     render.talk().print(
         f"{out}: on a fifth that it was not fitted on, recall@1 {first:.3f}, recall@5 {five:.3f}"
     )
+
+
+@train.command("notes")
+def notes(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe, as in recipes/.")],
+    coded: Annotated[Path, typer.Option(help="Coded notes, a line each: id, text, codes.")],
+    out: Annotated[Path, typer.Option(help="The choice file to write.")],
+    index: Annotated[Path, typer.Option("--index", metavar="DIR", help="Index to read with.")],
+) -> None:
+    """Fit the choice of codes for notes on notes that people have coded.
+
+    Example: cmsearch train notes recipes/notes.toml --coded train.jsonl --index indexes/default
+    --out choice.json
+    """
+    from cmsearch.errors import need
+
+    need("lightgbm", extra="train")
+    from cmsearch.train.notes import NotesConfig, fit_to_file
+
+    f1 = fit_to_file(NotesConfig.load(recipe), coded, index, out)
+    render.talk().print(f"{out}: micro-F1 on notes that it was not fitted on {f1:.3f}")

@@ -1,0 +1,264 @@
+"""A note in, suggested codes out: each with its probability and the words that support it.
+
+There are two ways to code a note. A note with diagnosis sections is about the problems that
+it lists there: those are coded, other findings hardly ever. Any other note (a case report,
+a letter) is coded from whatever it mentions, as a learned model of coders chooses. With
+``code_negated`` every note is coded the second way, findings that are absent included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+from cmsearch.codes import Code, System
+from cmsearch.filters import Filters
+from cmsearch.notes.choice import Choice
+from cmsearch.notes.codebook import Codebook
+from cmsearch.notes.coderules import CHOOSING, apply_rules
+from cmsearch.notes.evidence import evidence, why
+from cmsearch.notes.linking import Candidate, beside, strength
+from cmsearch.notes.patient import patient
+from cmsearch.notes.problems import DIAGNOSES, problems
+from cmsearch.notes.proposals import Proposal, combined, merged, ordered, settled
+from cmsearch.notes.reading import Reader, Reading
+from cmsearch.notes.visit import ProblemCoder
+from cmsearch.rows import ConceptRow
+from cmsearch.search import Index
+from cmsearch.types import Assertion, Hit, Suggestion
+
+LONGEST_NOTE = 4_000_000
+HELD_BACK = {
+    Assertion.NEGATED: "said not to be there; a negated finding is not coded",
+    Assertion.FAMILY: "said of a relative; coded as family history (Z80-Z84) alone",
+    Assertion.HYPOTHETICAL: "said of what may come; not coded",
+}
+# What becomes of the chance of a finding in a note that lists its problems: hardly any but
+# those are coded. Measured as shares, docs/results.md.
+_OUTSIDE = 0.04
+_BESIDE_PROBLEMS = 0.12
+# The share of clear statements for which coders gave the code that is found for them, and
+# how it falls with the score.
+_CLEAR, _UNCLEAR = 0.78, 0.12
+# The same for the external cause that a note with an injury names.
+_CAUSE, _CAUSE_LEAST = 0.35, 0.03
+_LEAST = 0.01
+_FEWEST = 8
+
+
+def suggest(
+    index: Index,
+    texts: Sequence[str],
+    *,
+    top: int | None = None,
+    min_confidence: float | None = None,
+    systems: Sequence[System] = (),
+    code_negated: bool = False,
+    everything: bool = False,
+) -> list[list[Suggestion]]:
+    """Return the suggested codes of each note, the likeliest first.
+
+    The same note gives the same suggestions on every run. A blank note has none.
+
+    Args:
+        index: an open index.
+        texts: notes of any length; beyond four million characters they are not read.
+        top: how many codes at most for a note; all if left out.
+        min_confidence: the least probability; that of the best balance of wrong and
+            missed codes on training notes if left out.
+        systems: code systems to suggest from; ICD-10-CM if left out.
+        code_negated: code as the coders of CodiEsp did: whatever is mentioned, also what
+            the note says is absent, with the codes of 2018.
+        everything: also what is unlikely or held back, with the rule that holds it back.
+    """
+    coder = coder_of(index)
+    return [
+        coder.suggest(
+            text,
+            top=top,
+            min_confidence=min_confidence,
+            systems=systems or (System.ICD10CM,),
+            code_negated=code_negated,
+            everything=everything,
+        )
+        for text in texts
+    ]
+
+
+_CODERS: WeakKeyDictionary[Index, Coder] = WeakKeyDictionary()
+
+
+def coder_of(index: Index) -> Coder:
+    """Return the coder of an open index; it remembers what it looked up."""
+    if index not in _CODERS:
+        own = Index(index.files, index.encoder, index.fusion)  # the key must stay collectable
+        _CODERS[index] = Coder(own, Choice.load())
+    return _CODERS[index]
+
+
+class Coder:
+    """Suggests codes for notes.
+
+    Args:
+        index: an open index.
+        choice: the model that chooses among the candidates.
+    """
+
+    def __init__(self, index: Index, choice: Choice) -> None:
+        self.index = index
+        self.choice = choice
+        self.reader = Reader(index.files.lexicon)
+        self._codebook = Codebook(index.files.lexicon)
+        self._problems = ProblemCoder(self._search, self.reader.linker, choice.experience)
+
+    def suggest(
+        self,
+        text: str,
+        *,
+        top: int | None = None,
+        min_confidence: float | None = None,
+        systems: Collection[System],
+        code_negated: bool,
+        everything: bool,
+    ) -> list[Suggestion]:
+        """Return the suggestions of one note, as ``suggest`` does."""
+        least = self.choice.threshold if min_confidence is None else min_confidence
+        reading = self.reader.read(text[:LONGEST_NOTE])
+        found = self.propose(reading, systems=systems, code_negated=code_negated)
+        likely = [item for item in found if item.chance >= least]
+        ruled = apply_rules(
+            [self._suggestion(reading, item, code_negated=code_negated) for item in likely],
+            codebook=self._codebook,
+            patient=patient(reading.text, reading.segments),
+            without=CHOOSING if code_negated else (),
+        )
+        suggestions = [item for item in ruled if not item.suppressed]
+        if everything:
+            rest = [
+                self._suggestion(reading, item, code_negated=code_negated)
+                for number, item in enumerate(found)
+                if item.chance < least and (item.chance >= _LEAST or number < _FEWEST)
+            ]
+            rest += [item for item in ruled if item.suppressed]
+            suggestions += sorted(rest, key=lambda item: (-item.probability, item.code))
+        return [replace(item, rank=rank) for rank, item in enumerate(suggestions[:top], start=1)]
+
+    def propose(
+        self, reading: Reading, *, systems: Collection[System], code_negated: bool
+    ) -> list[Proposal]:
+        """Return every candidate of a note as a proposal, the likeliest first."""
+        pool = self.reader.candidates(reading, self.choice.experience, systems)
+        held_back: dict[int, str] = {}
+        if not code_negated:
+            pool = [_asserted(item, held_back) for item in pool]
+        features = self.reader.features(reading, pool, self.choice.experience)
+        chances = self.choice.probabilities(features)
+        found = [
+            Proposal(
+                item.concept,
+                float(chance),
+                tuple(item.matches),
+                tuple(item.learned),
+                held_back=held_back.get(item.concept.id, ""),
+            )
+            for item, chance in zip(pool, chances, strict=True)
+        ]
+        if code_negated:
+            return ordered(found)
+        if System.ICD10CM in systems:
+            found = self._of_problems(reading, found)
+        likely = [item for item in found if item.chance >= _LEAST]
+        rest = [item for item in found if item.chance < _LEAST]
+        said = {item.concept.id: beside(item.matches, reading.words) for item in likely}
+        likely = settled(likely, self.reader.linker, said)
+        likely = combined(likely, self.reader.linker, self.choice.threshold)
+        return ordered(merged(likely + rest))
+
+    def _of_problems(self, reading: Reading, found: Sequence[Proposal]) -> list[Proposal]:
+        """Return the proposals of a note that lists its problems; as they are otherwise."""
+        listed = problems(reading.text, reading.segments)
+        if not listed:
+            return list(found)
+        around = frozenset(word.stem for word in reading.words)
+        stated = self._problems.code(reading.text, listed, around)
+        causes = _causes(found) if any(_is_injury(one.concept) for one in stated) else frozenset()
+        fewer = [
+            replace(
+                item,
+                chance=_CAUSE if item.concept.id in causes else item.chance * _share(item),
+            )
+            for item in found
+        ]
+        return merged(
+            [
+                Proposal(one.concept, _chance(one.score), stated=(one,), missing=one.missing)
+                for one in stated
+            ]
+            + fewer
+        )
+
+    def _search(self, words: str, count: int) -> Sequence[Hit]:
+        return self.index.search([words], k=count, filters=Filters(systems=(System.ICD10CM,)))[0]
+
+    def _suggestion(self, reading: Reading, item: Proposal, *, code_negated: bool) -> Suggestion:
+        mentions = evidence(reading, item)
+        held_back = item.held_back
+        if not held_back and not code_negated and not item.matches and not item.stated:
+            said = {mention.assertion for mention in mentions}
+            if said and said <= HELD_BACK.keys():
+                held_back = HELD_BACK[mentions[0].assertion]
+        return Suggestion(
+            rank=0,
+            code=Code(item.concept.code, System(item.concept.system)),
+            title=item.concept.title,
+            release=self.index.manifest.releases.get(item.concept.system, ""),
+            probability=round(item.chance, 4),
+            evidence=mentions,
+            why=why(item, self.choice.experience),
+            warnings=(item.missing,) if item.missing else (),
+            suppressed=held_back,
+        )
+
+
+def _asserted(item: Candidate, held_back: dict[int, str]) -> Candidate:
+    """Return a candidate with the mentions that count alone; note it down if none does."""
+    if not item.matches:
+        return item
+    kept = [match for match in item.matches if match.found.assertion not in HELD_BACK]
+    if kept:
+        return Candidate(item.concept, kept, item.learned)
+    said = max(item.matches, key=strength).found.assertion
+    held_back[item.concept.id] = HELD_BACK[said]
+    return item
+
+
+def _share(item: Proposal) -> float:
+    """Return how much of its chance a finding keeps in a note that lists its problems."""
+    listed = any(match.found.section in DIAGNOSES for match in item.matches)
+    return _BESIDE_PROBLEMS if listed else _OUTSIDE
+
+
+def _is_injury(concept: ConceptRow) -> bool:
+    return concept.code.startswith("S") or "T07" <= concept.code[:3] <= "T34"
+
+
+def _causes(found: Iterable[Proposal]) -> frozenset[int]:
+    """Return the likeliest external cause and the likeliest activity of an injury.
+
+    Official Guidelines, section I.C.20: codes for how an injury came about go beside it.
+    """
+    best: dict[bool, Proposal] = {}
+    for item in ordered(found):
+        code = item.concept.code
+        if code[0] not in "VWXY" or code >= "Y90" and not code.startswith("Y93"):
+            continue
+        if item.chance >= _CAUSE_LEAST and not item.held_back:
+            best.setdefault(code.startswith("Y93"), item)
+    return frozenset(item.concept.id for item in best.values())
+
+
+def _chance(score: float) -> float:
+    """Return how likely a coder gives the code that is found for a statement."""
+    return _UNCLEAR + (_CLEAR - _UNCLEAR) / (1.0 + math.exp(-1.2 * (score + 0.8)))
