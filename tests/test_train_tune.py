@@ -298,7 +298,10 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")))
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if not r.name.startswith("pretrain-")])
 def test_the_recipes_of_the_checkout_are_read(recipe: Path) -> None:
     assert TuneConfig.load(recipe).size in ("tiny", "small", "base")
 

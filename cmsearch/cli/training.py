@@ -38,6 +38,62 @@ def tune(
     render.talk().print(f"the model is in {folder}; export it with: cmsearch train export {folder}")
 
 
+@train.command("corpus")
+def corpus(
+    documents: Annotated[Path, typer.Argument(help="Folder of shards (*.jsonl, *.jsonl.zst).")],
+    tokenizer: Annotated[Path, typer.Option(help="The tokenizer.json to use.")],
+    out: Annotated[Path, typer.Option(help="Folder of token shards to write.")],
+    terms: Annotated[
+        Path | None, typer.Option(help="Folder of terminology tables (*.tsv.gz).")
+    ] = None,
+) -> None:
+    """Write documents, all codes and the terminologies as token shards for pretraining.
+
+    Example: cmsearch train corpus corpus --terms terms --tokenizer tokenizer.json --out shards
+    """
+    from cmsearch.errors import need
+
+    need("zstandard", extra="train")
+    from cmsearch.train.corpus import write_shards
+    from cmsearch.train.documents import documents as read
+
+    for part, count in write_shards(read(documents, terms), tokenizer, out).items():
+        render.talk().print(
+            f"{part:>12} {count.documents:>9,} documents {count.tokens:>12,} tokens"
+        )
+
+
+@train.command("pretrain")
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe, as in recipes/pretrain-*.")],
+    shards: Annotated[Path, typer.Option(help="Token shards, from: cmsearch train corpus.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run goes on here.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="A published ModernBERT to go on from.")
+    ] = None,
+) -> None:
+    """Pretrain an encoder on masked tokens; log, curves and checkpoints lie in the folder.
+
+    Example: cmsearch train pretrain recipes/pretrain-cpu.toml --shards shards --out runs/mlm
+    """
+    from dataclasses import replace
+
+    from cmsearch.errors import need
+
+    for module in (*_LIBRARIES, "optimi", "matplotlib"):
+        need(module, extra="train")
+    from cmsearch.cli.progress import PretrainProgress
+    from cmsearch.train.pretrain import pretrain as run
+    from cmsearch.train.pretrain_config import PretrainConfig
+
+    config = PretrainConfig.load(recipe)
+    if start is not None:
+        config = replace(config, start=start)
+    with PretrainProgress(render.talk()) as report:
+        folder = run(config, shards, out, report=report)
+    render.talk().print(f"the model is in {folder}; tune it with start = {str(folder)!r}")
+
+
 @train.command("export")
 def export(
     model: Annotated[Path, typer.Argument(help="A tuned model.")],

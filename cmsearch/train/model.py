@@ -57,7 +57,12 @@ def new_model(
 ) -> ModernBertModel:
     """Return a ModernBERT with random weights: RoPE, GeGLU, alternating attention."""
     torch.manual_seed(seed)
-    config = ModernBertConfig(
+    return ModernBertModel._from_config(new_config(shape, tokenizer), attn_implementation="sdpa")
+
+
+def new_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> ModernBertConfig:
+    """Return the architecture's configuration for a shape and a vocabulary."""
+    return ModernBertConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.width,
         intermediate_size=shape.inner,
@@ -72,7 +77,6 @@ def new_model(
         eos_token_id=tokenizer.sep_token_id,
         sep_token_id=tokenizer.sep_token_id,
     )
-    return ModernBertModel._from_config(config, attn_implementation="sdpa")
 
 
 def take_embeddings(model: ModernBertModel, weights: torch.Tensor) -> None:
