@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 REASON = "the training extra is not installed"
@@ -19,7 +15,6 @@ pytest.importorskip("optimi", reason=REASON)
 
 from safetensors.torch import load_file  # noqa: E402
 
-from cmsearch.train import pretrain as module  # noqa: E402
 from cmsearch.train.corpus import write_shards  # noqa: E402
 from cmsearch.train.documents import Document  # noqa: E402
 from cmsearch.train.journal import Moment, read_log  # noqa: E402

@@ -19,7 +19,9 @@ class TuneConfig:
 
     Attributes:
         size: ``tiny``, ``small`` or ``base``.
-        vocabulary_size: pieces of the tokenizer.
+        start: a pretrained model's folder; its tokenizer is used and there is no stage for
+            the token embeddings alone. Empty for random layers.
+        vocabulary_size: pieces of the tokenizer, where one is trained.
         max_tokens: where training texts are cut.
         bag_steps: steps for the token embeddings alone, before there are layers.
         steps: steps for the whole encoder.
@@ -38,6 +40,7 @@ class TuneConfig:
     """
 
     size: str = "small"
+    start: str = ""
     vocabulary_size: int = 24_000
     max_tokens: int = 32
     bag_steps: int = 600

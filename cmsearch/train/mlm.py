@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import (
@@ -20,10 +18,9 @@ from transformers.models.modernbert.modeling_modernbert import ModernBertRotaryE
 from cmsearch.encoder.hub import find_folder
 from cmsearch.errors import TrainingError
 from cmsearch.train import attention
-from cmsearch.train.model import new_config, shape_of, take_embeddings
+from cmsearch.train.model import new_config, shape_of
 
 TOP = (1, 5, 10, 25)
-_EMBEDDINGS = "embeddings.tok_embeddings.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +105,6 @@ def check_architecture(model: ModernBertForMaskedLM) -> None:
         faults.append("its positions are not rotary")
     if faults:
         raise TrainingError(f"no ModernBERT: {'; '.join(faults)}")
-
-
-def start_embeddings(model: ModernBertForMaskedLM, folder: Path) -> None:
-    """Start the token embeddings from those of another encoder of the same tokenizer.
-
-    Raises:
-        TrainingError: the folder holds none of that shape.
-    """
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise TrainingError(f"{folder}: no model.safetensors to take token embeddings from")
-    with safe_open(path, framework="pt") as stored:
-        names = [name for name in stored.keys() if name.endswith(_EMBEDDINGS)]  # noqa: SIM118
-        if not names:
-            raise TrainingError(f"{path}: no tensor is called {_EMBEDDINGS}")
-        weights = stored.get_tensor(names[0])
-    take_embeddings(model.model, weights.float())
 
 
 def set_theta(model: ModernBertForMaskedLM, theta: float) -> None:

@@ -26,9 +26,10 @@ from transformers import ModernBertForMaskedLM, PreTrainedTokenizerFast
 from cmsearch.errors import TrainingError
 from cmsearch.train import checkpoint, mlm
 from cmsearch.train.corpus import TRAIN, VALID, Shards
+from cmsearch.train.embeddings import read_embeddings
 from cmsearch.train.journal import Journal, Moment, Report, draw, memory_mb
 from cmsearch.train.masking import Masked, Masker, continuing
-from cmsearch.train.model import as_sentence_transformer, load_tokenizer
+from cmsearch.train.model import as_sentence_transformer, load_tokenizer, take_embeddings
 from cmsearch.train.packing import Batch, Plan, Specials, shares
 from cmsearch.train.pretrain_config import PretrainConfig
 from cmsearch.train.schedule import Phase, place, rate_at
@@ -303,7 +304,7 @@ def _model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> Modern
         )
         mlm.check_architecture(model)
     if config.embeddings:
-        mlm.start_embeddings(model, Path(config.embeddings))
+        take_embeddings(model.model, read_embeddings(config.embeddings))
     return model
 
 

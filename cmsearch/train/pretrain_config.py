@@ -20,7 +20,8 @@ class PretrainConfig:
     Attributes:
         size: ``tiny``, ``small`` or ``base``; not looked at when ``start`` is given.
         start: a published checkpoint to go on from, by path or name; empty for none.
-        embeddings: a folder whose token embeddings are the first ones; empty for none.
+        embeddings: an encoder of the same tokenizer whose token embeddings are the first
+            ones: a folder, or ``shipped``; empty for random ones.
         local_theta: base of the RoPE of the local layers.
         rate: peak learning rate.
         weight_decay: decoupled, of matrices only.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -33,8 +35,10 @@ from cmsearch.train.model import (
     as_sentence_transformer,
     load_tokenizer,
     new_model,
+    pretrained,
     shape_of,
     take_embeddings,
+    tokenizer_of,
 )
 from cmsearch.train.terms import Pair, Terms, read_terms, tabular_file
 from cmsearch.train.tokenizer import read_corpus, train_tokenizer
@@ -68,8 +72,13 @@ def tune(config: TuneConfig, sources: Sources, out: Path) -> Path:
     tokenizer = _tokenizer(config, terms, sources, out)
     shape = shape_of(config.size)
     guide = _Teacher(config, out) if config.teacher else None
-    bag = _bag(config, terms, tokenizer, shape, guide, out)
-    return _whole(config, terms, tokenizer, shape, guide, sources, bag, out)
+    if config.start:
+        start = pretrained(Path(config.start), width=shape.width, pieces=len(tokenizer))
+    else:
+        bag = load_file(_bag(config, terms, tokenizer, shape, guide, out) / "model.safetensors")
+        start = new_model(shape, tokenizer, seed=config.seed)
+        take_embeddings(start, bag["embeddings.tok_embeddings.weight"])
+    return _whole(config, terms, tokenizer, start, guide, sources, out)
 
 
 def _record(config: TuneConfig, out: Path) -> None:
@@ -95,6 +104,8 @@ def _tokenizer(
     config: TuneConfig, terms: Terms, sources: Sources, out: Path
 ) -> PreTrainedTokenizerFast:
     path = out / "tokenizer.json"
+    if config.start:
+        shutil.copy(tokenizer_of(Path(config.start)), path)
     if not path.is_file():
         log.info("training the tokenizer")
         texts = {
@@ -180,17 +191,12 @@ def _whole(
     config: TuneConfig,
     terms: Terms,
     tokenizer: PreTrainedTokenizerFast,
-    shape: Shape,
+    start: ModernBertModel,
     guide: _Teacher | None,
     sources: Sources,
-    bag: Path,
     out: Path,
 ) -> Path:
-    """Train the whole encoder from the embeddings of the bag."""
-    from safetensors.torch import load_file
-
-    start = new_model(shape, tokenizer, seed=config.seed)
-    take_embeddings(start, load_file(bag / "model.safetensors")["embeddings.tok_embeddings.weight"])
+    """Train the whole encoder: from the embeddings of the bag, or pretrained."""
     lessons = None
     contrast_steps = config.steps
     if guide is not None and sources.corpus is not None:
