@@ -80,12 +80,22 @@ class PretrainProgress:
         self._valid = moment.valid or self._valid
         self._progress.update(self._task, completed=moment.step, total=moment.steps)
         table = Table(box=None)
-        for name in ("phase", "loss", "rate", "tokens", "tokens/s", "memory", *self._valid):
+        for name in (
+            "phase",
+            "loss",
+            "rate",
+            "tokens",
+            "tokens/s",
+            "of peak",
+            "memory",
+            *self._valid,
+        ):
             table.add_column(name, justify="right")
         table.add_row(
             f"{moment.phase} {moment.curve}", f"{moment.loss:.3f}", f"{moment.rate:.2e}",
             f"{moment.tokens / 1e6:.2f} M", f"{moment.tokens_per_second:,.0f}",
-            f"{moment.memory_mb:,.0f} MB", *(f"{value:.3f}" for value in self._valid.values()),
+            f"{moment.utilisation:.0%}", f"{moment.memory_mb:,.0f} MB",
+            *(f"{value:.3f}" for value in self._valid.values()),
         )  # fmt: skip
         if self._console.is_terminal:
             self._live.update(Group(self._progress, table))

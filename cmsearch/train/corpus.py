@@ -3,7 +3,7 @@
 A folder of shards holds, for each part of the mix and for training and validation,
 ``PART.train.bin`` (uint16 token ids, one document after the other, without special
 tokens) and ``PART.train.npy`` (int64, where each document begins, and the end), together
-with ``tokenizer.json`` and ``shards.json``.
+with ``tokenizer.json``, ``shards.json`` and, for masking by term, ``terms.json``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from cmsearch.errors import TrainingError
-from cmsearch.train.documents import Document
+from cmsearch.train.documents import TERMS, Document
 
 Tokens = NDArray[np.uint16]
 Places = NDArray[np.int64]
 TRAIN, VALID = "train", "valid"
 _AT_ONCE = 512
 _LARGEST = 2**16
+_LONGEST_TERM = 12  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,20 @@ class Shards:
     def parts(self) -> list[str]:
         """The parts of the mix, sorted."""
         return sorted(self.tokens[TRAIN])
+
+    def read_terms(self) -> list[list[int]]:
+        """Return the token ids of the terminologies' wordings.
+
+        Raises:
+            TrainingError: the shards were made without terminologies.
+        """
+        path = self.folder / "terms.json"
+        if not path.is_file():
+            raise TrainingError(
+                f"{path} is missing, and hiding whole terms needs it; build the shards with --terms"
+            )
+        found: list[list[int]] = json.loads(path.read_text(encoding="utf-8"))
+        return found
 
     @classmethod
     def open(cls, folder: Path) -> Shards:
@@ -136,10 +151,12 @@ def write_shards(found: Iterable[Document], tokenizer_file: Path, out: Path) -> 
     dropped: Counter[str] = Counter()
     files: dict[tuple[str, str], BinaryIO] = {}
     starts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0])
+    wordings: set[str] = set()
     try:
         kept = distinct(found, dropped)
         while some := list(islice(kept, _AT_ONCE)):
             rows = tokenizer.encode_batch([d.text for d in some], add_special_tokens=False)
+            wordings.update(t for d in some if d.part == TERMS for t in d.text.splitlines())
             for document, row in zip(some, rows, strict=True):
                 key = (document.part, VALID if is_validation(document.id) else TRAIN)
                 if key not in files:
@@ -153,6 +170,10 @@ def write_shards(found: Iterable[Document], tokenizer_file: Path, out: Path) -> 
     if not files:
         raise TrainingError("no documents to make token shards of")
     described = _describe(part_folder, files, starts, dropped, tokenizer_file)
+    if wordings:
+        rows = tokenizer.encode_batch(sorted(wordings), add_special_tokens=False)
+        text = json.dumps([row.ids for row in rows if 1 < len(row.ids) <= _LONGEST_TERM])
+        (part_folder / "terms.json").write_text(text, encoding="utf-8")
     shutil.copy(tokenizer_file, part_folder / "tokenizer.json")
     shutil.rmtree(out, ignore_errors=True)
     part_folder.rename(out)

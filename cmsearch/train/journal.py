@@ -25,6 +25,8 @@ class Moment:
         rate: learning rate of the last step.
         tokens: tokens seen so far, padding among them.
         tokens_per_second: since the line before.
+        utilisation: share of the machine's rate of matrix products that went into the
+            arithmetic that the model needs.
         memory_mb: most memory held so far: of the card, or of the process.
         valid: loss and share of right answers (top-1, 5, 10, 25) on held-out documents, or
             nothing.
@@ -38,6 +40,7 @@ class Moment:
     rate: float
     tokens: int
     tokens_per_second: float
+    utilisation: float
     memory_mb: float
     valid: dict[str, float] | None = None
 

@@ -117,32 +117,27 @@ def set_theta(model: ModernBertForMaskedLM, theta: float) -> None:
     model.model.rotary_emb = ModernBertRotaryEmbedding(config, device=device).to(device)
 
 
-def hidden_states(
-    core: torch.nn.Module, ids: Tensor, positions: Tensor, segments: Tensor, *, window: int
-) -> Tensor:
-    """Return the last hidden states of packed rows, (rows, length, width)."""
-    states: Tensor = core(
-        input_ids=ids,
-        position_ids=positions,
-        attention_mask=attention.layouts(segments, window=window),
-    ).last_hidden_state
-    return states
-
-
-def answer(
-    model: ModernBertForMaskedLM, states: Tensor, chosen: Tensor, labels: Tensor, *, rank: bool
-) -> Answers:
-    """Return the summed loss over the chosen places alone, and how often they are right.
+def tell(model: ModernBertForMaskedLM, states: Tensor, hidden: Tensor) -> Tensor:
+    """Return the logits of hidden tokens alone, (hidden, pieces).
 
     Args:
-        model: its head and decoder are run for the chosen places only.
-        states: (rows, length, width).
-        chosen: (rows, length) bool.
-        labels: (rows, length); what stood there.
+        model: its head and decoder are run for the hidden tokens only.
+        states: last hidden states, (rows, length, width).
+        hidden: numbers of the hidden tokens over all rows, (hidden,).
+    """
+    logits: Tensor = model.decoder(model.head(states.flatten(0, 1)[hidden]))
+    return logits
+
+
+def answers(logits: Tensor, gold: Tensor, *, rank: bool) -> Answers:
+    """Return the summed loss of hidden tokens, and how often they are told right.
+
+    Args:
+        logits: (hidden, pieces).
+        gold: what stood there, (hidden,).
         rank: whether to count right answers among the first 1, 5, 10 and 25.
     """
-    gold = labels[chosen]
-    logits = model.decoder(model.head(states[chosen])).float()
+    logits = logits.float()
     loss = cross_entropy(logits, gold, reduction="sum")
     if not rank:
         return Answers(loss, len(gold))

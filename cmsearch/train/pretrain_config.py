@@ -10,6 +10,7 @@ from typing import Any
 
 from cmsearch.errors import TrainingError
 from cmsearch.train.config import check_values, refuse_unknown
+from cmsearch.train.masking import UNITS
 from cmsearch.train.schedule import CURVES, Phase
 
 
@@ -26,7 +27,8 @@ class PretrainConfig:
         rate: peak learning rate.
         weight_decay: decoupled, of matrices only.
         betas: of StableAdamW.
-        whole_words: hide whole words rather than pieces.
+        hide: what is hidden as a whole: ``piece``, ``word`` or ``term`` (clinical terms as
+            the terminologies have them, twice as likely as other words).
         weights: how often a part of the mix is drawn, relative to its size.
         compile: whether torch.compile is worth its start.
         save_steps: steps between two checkpoints.
@@ -43,7 +45,7 @@ class PretrainConfig:
     rate: float = 1e-3
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
-    whole_words: bool = False
+    hide: str = "piece"
     weights: dict[str, float] = field(default_factory=dict)
     compile: bool = False
     seed: int = 1
@@ -75,6 +77,9 @@ class PretrainConfig:
             values["betas"] = tuple(values["betas"])
         phases = values.pop("phases", None)
         check_values(path, values, usual)
+        refuse_unknown(
+            path, "what can be hidden as a whole", [values.get("hide", cls().hide)], UNITS
+        )
         if phases is not None:
             values["phases"] = tuple(_phase(path, row) for row in _listed(path, phases))
         return cls(**values)

@@ -76,3 +76,13 @@ def rate_at(phases: Sequence[Phase], step: int, *, peak: float) -> float:
     if here.phase.curve == "decay":
         return peak * (1 - math.sqrt(done / total))
     return peak
+
+
+def tokens_before(phases: Sequence[Phase], step: int) -> int:
+    """Return the tokens of all steps before ``step``."""
+    total, left = 0, step
+    for phase in phases:
+        taken = min(left, phase.steps)
+        total += taken * phase.rows * phase.length
+        left -= taken
+    return total
