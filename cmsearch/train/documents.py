@@ -70,15 +70,16 @@ def corpus_documents(folder: Path) -> Iterator[Document]:
 
 
 def _lines(shard: Path) -> Iterator[str]:
-    with shard.open("rb") as packed:
-        if shard.suffix != ".zst":
-            yield from io.TextIOWrapper(packed, encoding="utf-8")
-            return
-        try:
+    if shard.suffix != ".zst":
+        with shard.open(encoding="utf-8") as plain:
+            yield from plain
+        return
+    try:
+        with shard.open("rb") as packed:
             reader = zstandard.ZstdDecompressor().stream_reader(packed)
             yield from io.TextIOWrapper(reader, encoding="utf-8")
-        except zstandard.ZstdError as error:
-            raise TrainingError(f"{shard}: the archive is damaged ({error})") from error
+    except zstandard.ZstdError as error:
+        raise TrainingError(f"{shard}: the archive is damaged ({error})") from error
 
 
 def code_documents(ontology: Ontology) -> Iterator[Document]:
