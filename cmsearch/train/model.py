@@ -97,10 +97,9 @@ def pretrained(folder: Path, *, width: int, pieces: int) -> ModernBertModel:
     Raises:
         TrainingError: the folder holds no ModernBERT of that width and vocabulary.
     """
-    try:
-        config = ModernBertConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{folder}: no pretrained model ({error})") from error
+    if not (folder / "model.safetensors").is_file():
+        raise TrainingError(f"{folder}: no pretrained model; name the model folder of a run")
+    config = ModernBertConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type != "modernbert" or config.hidden_size != width:
         raise TrainingError(
             f"{folder}: a {config.model_type} of width {config.hidden_size}; the recipe's size "
