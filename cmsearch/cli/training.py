@@ -63,6 +63,41 @@ def corpus(
         )
 
 
+@train.command("pieces")
+def pieces(
+    documents: Annotated[Path, typer.Argument(help="Folder of shards (*.jsonl, *.jsonl.zst).")],
+    tokenizer: Annotated[
+        list[Path], typer.Option(help="A tokenizer.json or a model's folder; may be repeated.")
+    ],
+    part: Annotated[str, typer.Option(help="The part of the mix to measure on.")] = "notes",
+    limit: Annotated[int, typer.Option(help="How many held-out documents at most.")] = 500,
+) -> None:
+    """Count into how many pieces tokenizers cut the words of held-out documents.
+
+    Example: cmsearch train pieces corpus --tokenizer tokenizer.json --tokenizer other/model
+    """
+    from itertools import islice
+
+    from cmsearch.errors import need
+
+    need("zstandard", extra="train")
+    from cmsearch.train.corpus import is_validation
+    from cmsearch.train.documents import corpus_documents
+    from cmsearch.train.pieces import measure_fit, open_tokenizers
+
+    texts = (
+        document.text
+        for document in corpus_documents(documents)
+        if document.part == part and is_validation(document.id)
+    )
+    for fit in measure_fit(open_tokenizers(tokenizer), islice(texts, limit)):
+        render.talk().print(
+            f"{fit.name}: {fit.size:,} pieces; a word is {fit.per_word:.3f} pieces, a distinct "
+            f"word {fit.per_distinct_word:.3f}, a token of text {fit.per_token:.3f}; "
+            f"{fit.whole:.1%} of the words are one piece"
+        )
+
+
 @train.command("pretrain")
 def pretrain(
     recipe: Annotated[Path, typer.Argument(help="A TOML recipe, as in recipes/pretrain-*.")],

@@ -131,24 +131,32 @@ class _Teacher:
         self.width = shape_of(config.size).width
         self.out = out
 
-    def pieces(self, tokenizer: PreTrainedTokenizerFast, sample: list[str]) -> Vectors:
+    def axes(self, terms: Terms) -> Vectors:
+        """Return the principal axes of the teacher's vectors of a twentieth of the queries."""
+        path = self.out / "axes.npy"
+        if not path.is_file():
+            sample = [pair.query for found in terms.pairs.values() for pair in found[::20]]
+            vectors = teaching.teach(self.model, sample)
+            np.save(path, teaching.principal_axes(vectors, dim=self.width))
+        found: Vectors = np.load(path)
+        return found
+
+    def pieces(self, tokenizer: PreTrainedTokenizerFast, terms: Terms) -> Vectors:
         """Return the teacher's vectors of all word pieces on its principal axes."""
         path = self.out / "pieces.npy"
         if not path.is_file():
             log.info("asking the teacher about %d pieces", len(tokenizer))
-            axes = teaching.principal_axes(teaching.teach(self.model, sample), dim=self.width)
-            np.save(self.out / "axes.npy", axes)
             words = teaching.piece_words(tokenizer.get_vocab())
-            np.save(path, teaching.teach(self.model, words) @ axes)
+            np.save(path, teaching.teach(self.model, words) @ self.axes(terms))
         found: Vectors = np.load(path)
         return found
 
-    def explain(self, texts: list[str]) -> Vectors:
+    def explain(self, texts: list[str], terms: Terms) -> Vectors:
         """Return the teacher's vectors of the texts on its principal axes, length 1."""
         path = self.out / "snippets.npy"
         if not path.is_file():
             log.info("asking the teacher about %d snippets", len(texts))
-            vectors = teaching.teach(self.model, texts) @ np.load(self.out / "axes.npy")
+            vectors = teaching.teach(self.model, texts) @ self.axes(terms)
             np.save(path, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
         found: Vectors = np.load(path)
         return found
@@ -173,8 +181,7 @@ def _bag(
         return done
     start = new_model(shape, tokenizer, seed=config.seed)
     if guide is not None:
-        sample = [pair.query for found in terms.pairs.values() for pair in found[::20]]
-        take_embeddings(start, torch.from_numpy(guide.pieces(tokenizer, sample)))
+        take_embeddings(start, torch.from_numpy(guide.pieces(tokenizer, terms)))
     batch = config.batch * 4
     pairs = sample_pairs(
         terms.pairs, config.weights, count=config.bag_steps * batch, seed=config.seed
@@ -205,7 +212,7 @@ def _whole(
         )
         steps = config.steps // config.teacher_every
         contrast_steps -= steps
-        vectors = guide.explain(texts)
+        vectors = guide.explain(texts, terms)
         rows = np.random.default_rng(config.seed).permutation(len(texts))
         rows = np.resize(rows, steps * config.batch)
         lessons = Dataset.from_dict(
