@@ -76,7 +76,7 @@ BY_NEED = {
     "encoder.hub": ("huggingface_hub",),
     "peers": ("sentence_transformers", "bm25s", "sklearn"),
     "vectors": ("faiss",),
-    "cli.training": ("torch", "onnx"),
+    "cli.training": ("torch", "onnx", "zstandard"),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
 MIDDLING = ("numpy", "onnxruntime", "faiss", "tokenizers", "sqlite3")
