@@ -503,3 +503,17 @@ def test_steps_are_the_same_wherever_a_run_goes_on(shards: Path) -> None:
         assert all(
             np.array_equal(a.ids, b.ids) for a, b in zip(one.micro, other.micro, strict=True)
         )
+
+
+def test_whole_terms_are_hidden_where_the_shards_have_them(shards: Path, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(shards / "tokenizer.json")
+    config = dataclasses.replace(TOY, hide="term")
+    with pytest.raises(TrainingError, match="build the shards with --terms"):
+        Feed(config, Shards.open(shards), tokenizer)
+    found = [
+        *(Document("terms", f"{a} {b}", f"{a} in the {b}") for a in FAULTS for b in SITES),
+        *(Document("notes", str(n), f"day {n}; pain in the lung, palsy") for n in range(300)),
+    ]
+    write_shards(found, shards / "tokenizer.json", tmp_path / "shards")
+    step = Feed(config, Shards.open(tmp_path / "shards"), tokenizer).step(0)
+    assert step.hidden == round(0.3 * 4 * 32)
