@@ -57,7 +57,7 @@ WALLS = {
     "huggingface_hub": ("encoder.hub",),
     "onnxruntime": ("encoder.onnx", "train.export"),
     "tokenizers": ("encoder.onnx", "train.*"),
-    "onnx": ("train.export", "cli.training"),
+    "onnx": ("train.export", "train.embeddings", "cli.training"),
     "faiss": ("vectors",),
     "sqlite3": ("lexicon", "lexiconfile"),
     "typer": ("cli.*",),
@@ -66,6 +66,8 @@ WALLS = {
     "bm25s": ("peers",),
     "sklearn": ("peers",),
     "lightgbm": ("train.notes", "cli.training"),
+    "optimi": ("train.pretrain", "cli.training"),
+    "matplotlib": ("train.journal", "cli.training"),
     "click": (),
     "ray": (),
     "pickle": (),
@@ -80,9 +82,9 @@ BY_NEED = {
     "encoder.hub": ("huggingface_hub",),
     "peers": ("sentence_transformers", "bm25s", "sklearn"),
     "vectors": ("faiss",),
-    "cli.training": ("torch", "onnx", "lightgbm"),
     "train.notes": ("lightgbm",),
     "notes.text": ("striprtf",),
+    "cli.training": ("torch", "onnx", "lightgbm", "zstandard"),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
 MIDDLING = ("numpy", "onnxruntime", "faiss", "tokenizers", "sqlite3")
