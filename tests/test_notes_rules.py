@@ -295,6 +295,14 @@ def test_a_symptom_is_not_lost_to_an_unlikely_diagnosis(book):
     assert found["R05.9"].suppressed == ""
 
 
+def test_without_gives_way_to_with(book):
+    found = ruled(book, "E11.9", "E11.22", "I10")
+    assert found["E11.9"].suppressed.startswith("without: E11.22 says with what")
+    assert not found["E11.22"].suppressed
+    assert not ruled(book, "E11.9", "I10")["E11.9"].suppressed
+    assert not ruled(book, "E11.9", suggestion("E11.22", probability=0.1))["E11.9"].suppressed
+
+
 def test_negated_and_hypothetical_are_held_back(book):
     found = ruled(
         book,
