@@ -21,13 +21,13 @@ PACKAGE = Path(cmsearch.__file__).parent
 FLOORS = {
     0: (
         "errors", "codes", "types", "rows", "paths", "lines", "metrics", "report", "wording",
-        "manifest",
+        "manifest", "separation",
     ),
     1: ("ontology", "cases", "casefiles", "runfiles"),
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
     3: ("contents", "index", "candidates", "arrange"),
     4: ("search", "ranking", "description"),
-    6: ("evaluate", "peers"),
+    6: ("evaluate", "peers", "atlas", "picture"),
     7: ("train",),
     8: ("cli",),
 }  # fmt: skip
@@ -44,6 +44,8 @@ WITHIN = {
     ("arrange", "candidates"),
     ("ranking", "search"),
     ("description", "search"),
+    ("separation", "types"),
+    ("picture", "atlas"),
 }
 # Which modules may import a library; a star stands for a whole package.
 WALLS = {
@@ -60,6 +62,7 @@ WALLS = {
     "rich": ("cli.*",),
     "bm25s": ("peers",),
     "sklearn": ("peers",),
+    "openTSNE": ("atlas",),
     "click": (),
     "ray": (),
     "pickle": (),
@@ -75,6 +78,8 @@ BY_NEED = {
     "peers": ("sentence_transformers", "bm25s", "sklearn"),
     "vectors": ("faiss",),
     "cli.training": ("torch", "onnx"),
+    "atlas": ("openTSNE",),
+    "picture": ("matplotlib",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
 MIDDLING = ("numpy", "onnxruntime", "faiss", "tokenizers", "sqlite3")
