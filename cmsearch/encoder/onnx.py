@@ -103,13 +103,16 @@ class OnnxEncoder:
             texts: any number of texts.
             progress: called with the number of texts done since the last call.
         """
-        vectors = np.empty((len(texts), self.config.dim), dtype=np.float32)
         prefixed = [self.config.prefix + text for text in texts] if self.config.prefix else texts
-        ids = self._tokenize(prefixed)
-        lengths = np.array([len(row) for row in ids], dtype=np.int64)
-        for rows in _batches(lengths):
-            block = np.array([ids[row] for row in rows], dtype=np.int64)
-            found = self._run(block)
+        return self.encode_ids(self._tokenize(prefixed), progress=progress)
+
+    def encode_ids(
+        self, ids: Sequence[Sequence[int]], *, progress: Callable[[int], None] | None = None
+    ) -> Vectors:
+        """Return a unit vector for each text given as token ids, float32, (n, dim)."""
+        vectors = np.empty((len(ids), self.config.dim), dtype=np.float32)
+        for rows in _batches(np.array([len(row) for row in ids], dtype=np.int64)):
+            found = self._run(np.array([ids[row] for row in rows], dtype=np.int64))
             if found.shape[1] != self.config.dim:
                 raise EncoderError(
                     f"{self.folder / MODEL_FILE}: makes {found.shape[1]} dimensions, "

@@ -51,11 +51,9 @@ def export(model_folder: Path, out: Path, *, name: str, dim: int, max_tokens: in
             "of it; name a new folder"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        raw = Path(scratch) / "fp32.onnx"
-        _to_onnx(Inference(core, dim=dim).eval(), raw)
         staged = Path(scratch) / "out"
         staged.mkdir()
-        _quantise(raw, staged / MODEL_FILE)
+        write_int8(Inference(core, dim=dim).eval(), staged / MODEL_FILE)
         tokenizer = json.loads((model_folder / "tokenizer.json").read_text(encoding="utf-8"))
         tokenizer["padding"] = tokenizer["truncation"] = None
         (staged / TOKENIZER_FILE).write_text(
@@ -98,10 +96,19 @@ def _open(folder: Path, *, dim: int) -> ModernBertModel:
     return core
 
 
-def _to_onnx(module: Inference, path: Path) -> None:
+def write_int8(network: nn.Module, path: Path) -> None:
+    """Write a network, token ids in and vectors out, as ONNX with int8 weights."""
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch) / "fp32.onnx"
+        write_fp32(network, raw)
+        _quantise(raw, path)
+
+
+def write_fp32(network: nn.Module, path: Path) -> None:
+    """Write a network, token ids in and vectors out, as ONNX with weights as they are."""
     ids = torch.ones((2, 7), dtype=torch.int64)
     torch.onnx.export(
-        module,
+        network,
         (ids,),
         str(path),
         input_names=["input_ids"],

@@ -49,7 +49,7 @@ class Inference(nn.Module):
         """Return unit vectors, (batch, dim), of token ids, (batch, tokens) int64."""
         hidden = self.model.embeddings.norm(self.model.embeddings.tok_embeddings(input_ids))
         tokens = torch._shape_as_tensor(input_ids)[1]
-        places = torch.arange(tokens)
+        places = _range(tokens)
         blocks = Blocks(tokens, self.window)
         turns = {}
         for kind in sorted(set(self.kinds)):
@@ -71,13 +71,13 @@ class Inference(nn.Module):
         blocks: Blocks | None,
     ) -> Tensor:
         query, key, value = layer.attn.Wqkv(layer.attn_norm(hidden)).chunk(3, dim=-1)
-        query = _Turn.apply(query, *turn, self.heads)
-        key = _Turn.apply(key, *turn, self.heads)
+        query = turn_by_place(query, *turn, self.heads)
+        key = turn_by_place(key, *turn, self.heads)
         if blocks is None:
-            mixed = _Attention.apply(query, key, value, None, self.heads)
+            mixed = attend(query, key, value, None, self.heads)
         else:
             mixed = blocks.joined(
-                _Attention.apply(
+                attend(
                     blocks.queries(query), blocks.keys(key), blocks.keys(value),
                     blocks.mask(hidden), self.heads,
                 ),
@@ -104,9 +104,9 @@ class Blocks:
         self.tokens = tokens
         self.count = (tokens + size - 1) // size
         self.size = size
-        first = torch.arange(self.count)[:, None] * size
-        self.asking = first + torch.arange(size)[None, :]
-        self.asked = first - margin + torch.arange(size + 2 * margin)[None, :]
+        first = _range(self.count)[:, None] * size
+        self.asking = first + _range(size)[None, :]
+        self.asked = first - margin + _range(size + 2 * margin)[None, :]
         far = (self.asking[:, :, None] - self.asked[:, None, :]).abs() > window
         outside = (self.asked < 0) | (self.asked >= tokens)
         self.hidden = far | outside[:, None, :]
@@ -136,15 +136,39 @@ class Blocks:
         return picked.reshape(-1, places.shape[1], states.shape[2])
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, heads: int) -> Tensor:
+    """Return attention of (batch, tokens, width) states in heads; one operator in the export.
+
+    Args:
+        query, key, value: (batch, asking, width), (batch, asked, width) twice.
+        mask: added to the scores, (batch, 1, asking, asked); None where all see all.
+        heads: how many heads.
+    """
+    mixed: Tensor = _Attention.apply(query, key, value, mask, heads)  # type: ignore[no-untyped-call]
+    return mixed
+
+
+def turn_by_place(states: Tensor, cosine: Tensor, sine: Tensor, heads: int) -> Tensor:
+    """Return (batch, tokens, width) states turned by their places (RoPE, arXiv 2104.09864).
+
+    Args:
+        states: whose heads are turned, their halves as the pairs.
+        cosine, sine: of the angles, (tokens, half the width of a head).
+        heads: how many heads.
+    """
+    turned: Tensor = _Turn.apply(states, cosine, sine, heads)  # type: ignore[no-untyped-call]
+    return turned
+
+
 class _Attention(torch.autograd.Function):
-    """Attention of (batch, tokens, width) states in heads, mask added to the scores."""
+    """``attend``, and what it is in the export."""
 
     @staticmethod
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, heads: int
     ) -> Tensor:
-        split = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
-        mixed = scaled_dot_product_attention(*split, attn_mask=mask)
+        query, key, value = (_heads(part, heads).transpose(1, 2) for part in (query, key, value))
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return mixed.transpose(1, 2).flatten(2)
 
     @staticmethod
@@ -157,14 +181,11 @@ class _Attention(torch.autograd.Function):
 
 
 class _Turn(torch.autograd.Function):
-    """States turned by their positions (RoPE, arXiv 2104.09864), halves as the pairs."""
+    """``turn_by_place``, and what it is in the export."""
 
     @staticmethod
-    def forward(
-        ctx: Any, states: Tensor, cosine: Tensor, sine: Tensor, heads: int
-    ) -> Tensor:
-        split = states.unflatten(-1, (heads, -1))
-        first, second = split.chunk(2, dim=-1)
+    def forward(ctx: Any, states: Tensor, cosine: Tensor, sine: Tensor, heads: int) -> Tensor:
+        first, second = _heads(states, heads).chunk(2, dim=-1)
         cosine, sine = cosine[:, None], sine[:, None]
         turned = [first * cosine - second * sine, second * cosine + first * sine]
         return torch.cat(turned, dim=-1).flatten(2)
@@ -178,6 +199,17 @@ class _Turn(torch.autograd.Function):
             num_heads_i=heads, rotary_embedding_dim_i=0,
         )  # fmt: skip
         return made.setType(states.type())
+
+
+def _range(count: Tensor) -> Tensor:
+    """Return 0, 1, ... of a number that stays open in the export."""
+    numbers: Tensor = torch.arange(count)  # type: ignore[call-overload]
+    return numbers
+
+
+def _heads(states: Tensor, heads: int) -> Tensor:
+    """Return (batch, tokens, width) as (batch, tokens, heads, width of a head)."""
+    return states.reshape(*states.shape[:2], heads, -1)
 
 
 def _nothing(g: Any) -> Any:

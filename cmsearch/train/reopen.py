@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -81,24 +82,25 @@ def _model(exported: Path) -> ModernBertModel:
     tokenizer = load_tokenizer(exported / TOKENIZER_FILE)
     model = new_model(_shape(layers, width, inner), tokenizer)
     if vocabulary != model.config.vocab_size:
-        raise TrainingError(f"{exported}: {vocabulary} word pieces, the tokenizer has another number")
+        raise TrainingError(
+            f"{exported}: {vocabulary} word pieces, the tokenizer has another number"
+        )
     model.load_state_dict(state)
     return model.eval()
 
 
-def _state(
-    graph: onnx.GraphProto, tables: dict[str, NDArray[np.generic]]
-) -> dict[str, torch.Tensor]:
+def _state(graph: onnx.GraphProto, tables: dict[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
     rows = tables["embedding_rows"].astype(np.float32) * tables["embedding_scales"]
     state = {"embeddings.tok_embeddings.weight": rows}
-    state |= {
-        name.removeprefix("model."): table
-        for name, table in tables.items()
-        if name.endswith("norm.weight")
-    }
+    norms = [node.input[1] for node in graph.node if node.op_type == "LayerNormalization"]
     products = [node.input[1] for node in graph.node if node.op_type == "MatMulInteger"]
     if not products or len(products) % len(_PRODUCTS):
         raise ValueError(f"a multiple of {len(_PRODUCTS)} int8 products ({len(products)})")
+    # The first layer has no norm before its attention: that of the embeddings is one.
+    names = [f"layers.{at // 2}.{('attn_norm', 'mlp_norm')[at % 2]}"
+             for at in range(1, len(products) // 2)]  # fmt: skip
+    for name, table in zip(["embeddings.norm", *names, "final_norm"], norms, strict=True):
+        state[f"{name}.weight"] = tables[table]
     for number, name in enumerate(products):
         layer, product = divmod(number, len(_PRODUCTS))
         stem = name.removesuffix("_quantized")
