@@ -49,12 +49,12 @@ def grow(folder: Path, lengths: Sequence[int], *, name: str) -> list[Growth]:
     return found
 
 
-def cost(folder: Path, tokens: int) -> tuple[float, int]:
+def cost(folder: Path, tokens: int, *, dim: int = 384) -> tuple[float, int]:
     """Return seconds and megabytes of one text in this process."""
     if (folder / CONFIG_FILE).is_file():
         encoder = OnnxEncoder.load(folder)
     else:
-        config = ShippedConfig("random", "", "mean", 384, 8192, 0)
+        config = ShippedConfig("random", "", "mean", dim, 8192, 0)
         encoder = OnnxEncoder(folder, config)
     text = np.random.default_rng(1).integers(1_000, 20_000, size=tokens).tolist()
     encoder.encode_ids([text[:8]])

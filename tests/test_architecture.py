@@ -55,7 +55,7 @@ WALLS = {
     "huggingface_hub": ("encoder.hub",),
     "onnxruntime": ("encoder.onnx", "train.export"),
     "tokenizers": ("encoder.onnx", "train.*"),
-    "onnx": ("train.export", "cli.training"),
+    "onnx": ("train.export", "train.reopen", "cli.training"),
     "faiss": ("vectors",),
     "sqlite3": ("lexicon",),
     "typer": ("cli.*",),

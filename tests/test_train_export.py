@@ -332,7 +332,7 @@ def test_the_exported_tokenizer_gives_the_same_ids(exported: Path, tokenizer: An
     encoder = OnnxEncoder.load(exported)
     texts = [*TEXTS, LONG]
     expected = tokenizer(texts, truncation=True, max_length=512)["input_ids"]
-    assert encoder._tokenize(texts) == expected
+    assert encoder.tokenize(texts) == expected
     assert len(expected[-1]) == 512
 
 

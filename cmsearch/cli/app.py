@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cmsearch.cli import atlas, build, look, measure, training
+from cmsearch.cli import atlas, build, look, measure, probing, training
 from cmsearch.errors import CmsearchError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("index")(build.index)
 app.add_typer(build.ontology, name="ontology")
 app.command("eval")(measure.evaluate)
 app.command("atlas")(atlas.atlas)
+training.train.command("probe")(probing.probe)
 app.add_typer(training.train, name="train")
 
 

@@ -104,7 +104,7 @@ class OnnxEncoder:
             progress: called with the number of texts done since the last call.
         """
         prefixed = [self.config.prefix + text for text in texts] if self.config.prefix else texts
-        return self.encode_ids(self._tokenize(prefixed), progress=progress)
+        return self.encode_ids(self.tokenize(prefixed), progress=progress)
 
     def encode_ids(
         self, ids: Sequence[Sequence[int]], *, progress: Callable[[int], None] | None = None
@@ -130,7 +130,8 @@ class OnnxEncoder:
         found: np.ndarray = self._session.run(None, {name: given[name] for name in self._inputs})[0]
         return found
 
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text, cut at ``max_tokens``."""
         found = []
         for start in range(0, len(texts), 10_000):
             part = [_encodable(text) for text in texts[start : start + 10_000]]

@@ -96,11 +96,13 @@ def _state(graph: onnx.GraphProto, tables: dict[str, NDArray[Any]]) -> dict[str,
     products = [node.input[1] for node in graph.node if node.op_type == "MatMulInteger"]
     if not products or len(products) % len(_PRODUCTS):
         raise ValueError(f"a multiple of {len(_PRODUCTS)} int8 products ({len(products)})")
+    # Of equal tables the exporter keeps one, and the others as its names.
+    same = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
     # The first layer has no norm before its attention: that of the embeddings is one.
     names = [f"layers.{at // 2}.{('attn_norm', 'mlp_norm')[at % 2]}"
              for at in range(1, len(products) // 2)]  # fmt: skip
     for name, table in zip(["embeddings.norm", *names, "final_norm"], norms, strict=True):
-        state[f"{name}.weight"] = tables[table]
+        state[f"{name}.weight"] = tables[same.get(table, table)]
     for number, name in enumerate(products):
         layer, product = divmod(number, len(_PRODUCTS))
         stem = name.removesuffix("_quantized")
