@@ -91,27 +91,35 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, help="an exported encoder; the shipped one")
     parser.add_argument("--lengths", default="500,1000,2000,4000,6000")
     parser.add_argument("--growth", default="512,1024,2048,4096,8192")
+    parser.add_argument("--diseases", type=int, default=len(NEEDLES), help="how many needles")
     options = parser.parse_args()
+    needles = NEEDLES[: options.diseases]
     encoder = OnnxEncoder.load(options.encoder)
     loaded = places(Ontology.load((System.ICD10CM,)), System.ICD10CM)
     titles = encoder.encode([place.title for place in loaded])
     codes = [place.code for place in loaded]
     for length in map(int, options.lengths.split(",")):
-        print(json.dumps(asdict(search(encoder, titles, codes, length))), flush=True)
-    for row in grow(encoder.folder, list(map(int, options.growth.split(","))),
-                    name=encoder.identity.name):  # fmt: skip
+        print(json.dumps(asdict(search(encoder, titles, codes, length, needles))), flush=True)
+    lengths = [int(part) for part in options.growth.split(",") if part]
+    for row in grow(encoder.folder, lengths, name=encoder.identity.name):
         print(json.dumps(asdict(row)), flush=True)
 
 
-def search(encoder: OnnxEncoder, titles: Vectors, codes: Sequence[Code], tokens: int) -> Found:
+def search(
+    encoder: OnnxEncoder,
+    titles: Vectors,
+    codes: Sequence[Code],
+    tokens: int,
+    needles: Sequence[tuple[str, str]] = NEEDLES,
+) -> Found:
     """Return how often the diseases are found in notes of a length."""
     whole, parts = [], []
-    for needle, gold in NEEDLES:
+    for needle, gold in needles:
         for depth in range(DEPTHS):
             sentences = note(encoder, needle, tokens=tokens, depth=depth, seed=depth)
             whole.append(hit(encoder.encode([" ".join(sentences)]), titles, codes, gold))
             parts.append(hit(encoder.encode(passages(sentences)), titles, codes, gold))
-    table = np.array(whole).reshape(len(NEEDLES), DEPTHS)
+    table = np.array(whole).reshape(len(needles), DEPTHS)
     return Found(
         tokens=tokens,
         notes=len(whole),

@@ -15,7 +15,9 @@ OWN_OPERATORS = "com.microsoft"
 BLOCK = 128
 # Up to here a local layer is one block: as much work, and fewer pieces.
 ONE_BLOCK = 256
-_NEVER = -1e9
+# What a score loses that must not count: e^-60 is nothing, and yet a normal number. Lower
+# ones leave denormal weights, with which a product takes twice as long.
+_FAR = -60.0
 
 
 class Inference(nn.Module):
@@ -121,7 +123,7 @@ class Blocks:
 
     def mask(self, states: Tensor) -> Tensor:
         """Return what is added to the scores, (batch * blocks, 1, size, keys)."""
-        mask = self.hidden.to(states.dtype) * _NEVER
+        mask = self.hidden.to(states.dtype) * _FAR
         return mask[:, None].repeat(states.shape[0], 1, 1, 1)
 
     def joined(self, blocks: Tensor, states: Tensor) -> Tensor:
