@@ -21,14 +21,14 @@ PACKAGE = Path(cmsearch.__file__).parent
 FLOORS = {
     0: (
         "errors", "codes", "types", "rows", "paths", "lines", "metrics", "report", "wording",
-        "manifest",
+        "manifest", "separation",
     ),
     1: ("ontology", "cases", "casefiles", "runfiles", "formtable", "lexiconfile"),
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
     3: ("contents", "index", "query", "candidates", "arrange"),
     4: ("search", "ranking", "description"),
     5: ("notes",),
-    6: ("evaluate", "peers"),
+    6: ("evaluate", "peers", "atlas", "picture"),
     7: ("train",),
     8: ("cli",),
 }  # fmt: skip
@@ -48,6 +48,8 @@ WITHIN = {
     ("candidates", "query"),
     ("ranking", "search"),
     ("description", "search"),
+    ("separation", "types"),
+    ("picture", "atlas"),
 }
 # Which modules may import a library; a star stands for a whole package.
 WALLS = {
@@ -57,7 +59,7 @@ WALLS = {
     "huggingface_hub": ("encoder.hub",),
     "onnxruntime": ("encoder.onnx", "train.export"),
     "tokenizers": ("encoder.onnx", "train.*"),
-    "onnx": ("train.export", "train.embeddings", "cli.training"),
+    "onnx": ("train.export", "train.embeddings", "cli.training", "train.reopen"),
     "faiss": ("vectors",),
     "sqlite3": ("lexicon", "lexiconfile"),
     "typer": ("cli.*",),
@@ -67,7 +69,8 @@ WALLS = {
     "sklearn": ("peers",),
     "lightgbm": ("train.notes", "cli.training"),
     "optimi": ("train.pretrain", "cli.training"),
-    "matplotlib": ("train.journal", "cli.training"),
+    "matplotlib": ("picture", "train.journal", "cli.atlas", "cli.training"),
+    "openTSNE": ("atlas",),
     "click": (),
     "ray": (),
     "pickle": (),
@@ -85,6 +88,8 @@ BY_NEED = {
     "train.notes": ("lightgbm",),
     "notes.text": ("striprtf",),
     "cli.training": ("torch", "onnx", "lightgbm", "zstandard"),
+    "atlas": ("openTSNE",),
+    "picture": ("matplotlib",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
 MIDDLING = ("numpy", "onnxruntime", "faiss", "tokenizers", "sqlite3")

@@ -20,7 +20,8 @@ from transformers import BertConfig, BertModel, ModernBertModel  # noqa: E402
 
 from cmsearch.encoder.onnx import OnnxEncoder  # noqa: E402
 from cmsearch.errors import TrainingError  # noqa: E402
-from cmsearch.train.export import Inference, agreement, export  # noqa: E402
+from cmsearch.train.export import agreement, export, write_fp32  # noqa: E402
+from cmsearch.train.inference import BLOCK, ONE_BLOCK, Blocks, Inference  # noqa: E402
 from cmsearch.train.model import (  # noqa: E402
     SIZES,
     Shape,
@@ -30,6 +31,7 @@ from cmsearch.train.model import (  # noqa: E402
     shape_of,
     take_embeddings,
 )
+from cmsearch.train.reopen import reopen  # noqa: E402
 from cmsearch.train.tokenizer import SPECIAL, read_corpus, train_tokenizer  # noqa: E402
 
 pytestmark = [
@@ -98,13 +100,6 @@ def reference(model: ModernBertModel, ids: Any, mask: Any, dim: int) -> Any:
     return torch.nn.functional.normalize(pooled[:, :dim], dim=-1)
 
 
-def padded(lengths: list[int]) -> tuple[Any, Any]:
-    made = torch.Generator().manual_seed(4)
-    ids = torch.randint(5, 40, (len(lengths), max(lengths)), generator=made)
-    mask = (torch.arange(max(lengths))[None, :] < torch.tensor(lengths)[:, None]).long()
-    return ids * mask, mask
-
-
 # The architecture
 
 
@@ -168,40 +163,82 @@ def test_embeddings_are_taken_at_the_usual_scale(tokenizer: Any) -> None:
 
 # What is exported computes the same
 
+LENGTHS = [1, 7, 65, 128, 129, ONE_BLOCK, ONE_BLOCK + 1, 3 * BLOCK, 700]
 
-@pytest.mark.parametrize("lengths", [[1], [5, 3, 1], [300, 260, 130, 20], [129, 128]])
+
+def texts_of(count: int, length: int) -> Any:
+    made = torch.Generator().manual_seed(4)
+    return torch.randint(5, 40, (count, length), generator=made)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("dim", [64, 16])
 @torch.no_grad()
-def test_inference_equals_transformers(
-    model: ModernBertModel, lengths: list[int], dim: int
+def test_inference_equals_transformers(model: ModernBertModel, length: int, dim: int) -> None:
+    ids = texts_of(3, length)
+    found = Inference(model, dim=dim).eval()(ids)
+    assert found.shape == (3, dim)
+    assert torch.allclose(found, reference(model, ids, torch.ones_like(ids), dim), atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_graph_equals_transformers_at_every_length(
+    model: ModernBertModel, tmp_path: Path
 ) -> None:
-    ids, mask = padded(lengths)
-    found = Inference(model, dim=dim).eval()(ids, mask)
-    assert found.shape == (len(lengths), dim)
-    assert torch.allclose(found, reference(model, ids, mask, dim), atol=1e-5)
+    import onnxruntime
+
+    write_fp32(Inference(model, dim=64).eval(), tmp_path / "fp32.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "fp32.onnx"))
+    assert [item.name for item in session.get_inputs()] == ["input_ids"]
+    for count, length in [(1, 1), *((2, length) for length in LENGTHS), (1, 2000)]:
+        ids = texts_of(count, length)
+        found = session.run(None, {"input_ids": ids.numpy()})[0]
+        right = reference(model, ids, torch.ones_like(ids), 64).numpy()
+        assert np.abs(found - right).max() < 1e-5, length
 
 
 @torch.no_grad()
 def test_long_texts_show_whether_attention_is_local(model: ModernBertModel) -> None:
-    ids, mask = padded([300])
+    ids = texts_of(1, 300)
     local = Inference(model, dim=64).eval()
     wide = Inference(model, dim=64).eval()
     wide.window = 10_000
     narrow = Inference(model, dim=64).eval()
     narrow.window = 63
-    right = reference(model, ids, mask, 64)
-    assert (local(ids, mask) - right).abs().max().item() < 1e-5
-    assert (wide(ids, mask) - right).abs().max().item() > 1e-3
-    assert (narrow(ids, mask) - right).abs().max().item() > 1e-4
+    right = reference(model, ids, torch.ones_like(ids), 64)
+    assert (local(ids) - right).abs().max().item() < 1e-5
+    assert (wide(ids) - right).abs().max().item() > 1e-3
+    assert (narrow(ids) - right).abs().max().item() > 1e-4
+
+
+def test_blocks_hold_no_square() -> None:
+    for tokens in (300, 3_000, 30_000):
+        blocks = Blocks(torch.tensor(tokens), 64)
+        assert blocks.hidden.numel() <= (tokens + BLOCK) * (BLOCK + 2 * 64)
+    small = Blocks(torch.tensor(40), 64)
+    assert small.hidden.shape == (1, 40, 40)
+    assert not small.hidden.any()
+
+
+@pytest.mark.parametrize("tokens", [90, ONE_BLOCK, 300, 512])
+def test_every_token_sees_its_window_once(tokens: int) -> None:
+    blocks = Blocks(torch.tensor(tokens), 64)
+    seen = torch.zeros(tokens, tokens, dtype=torch.int64)
+    for asking, asked, hidden in zip(blocks.asking, blocks.asked, blocks.hidden, strict=True):
+        for row, place in enumerate(asking.tolist()):
+            if place < tokens:
+                seen[place, asked[~hidden[row]]] += 1
+    places = torch.arange(tokens)
+    assert torch.equal(seen, ((places[:, None] - places[None, :]).abs() <= 64).long())
 
 
 @torch.no_grad()
 def test_rope_bases_differ_by_kind(model: ModernBertModel) -> None:
-    ids, mask = padded([60])
+    ids = texts_of(1, 60)
     swapped = Inference(model, dim=64).eval()
     swapped.frequency_full_attention = swapped.frequency_sliding_attention
-    right = reference(model, ids, mask, 64)
-    assert (swapped(ids, mask) - right).abs().max().item() > 1e-4
+    right = reference(model, ids, torch.ones_like(ids), 64)
+    assert (swapped(ids) - right).abs().max().item() > 1e-4
 
 
 def test_the_exported_encoder_agrees_with_the_tuned_one(tuned: Path, exported: Path) -> None:
@@ -246,6 +283,48 @@ def test_weights_are_int8(exported: Path, tuned: Path) -> None:
     assert (exported / "model.onnx").stat().st_size < weights * 0.6
 
 
+# What is shipped opens again
+
+
+@pytest.fixture(scope="module")
+def sized(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported encoder of one of our sizes."""
+    folder = tmp_path_factory.mktemp("sized")
+    model = new_model(SIZES["tiny"], tokenizer)
+    lively(model).save_pretrained(folder / "core")
+    tokenizer.save_pretrained(folder / "core")
+    whole = as_sentence_transformer(folder / "core", max_tokens=32, device="cpu")
+    whole.save_pretrained(str(folder / "model"))
+    return export(folder / "model", folder / "out", name="sized", dim=64, max_tokens=512)
+
+
+def test_a_shipped_encoder_opens_again_and_exports_the_same(sized: Path, tmp_path: Path) -> None:
+    import onnx
+
+    again = reopen(sized, tmp_path / "model")
+    exported = export(again, tmp_path / "out", name="sized", dim=64, max_tokens=512)
+    assert agreement(again, sized, [*TEXTS, LONG]) > 0.99
+    one, other = (
+        {
+            item.name: onnx.numpy_helper.to_array(item)
+            for item in onnx.load(folder / "model.onnx").graph.initializer
+            if item.data_type == onnx.TensorProto.INT8
+        }
+        for folder in (sized, exported)
+    )
+    assert len(one) > 16
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(table, other[name]) for name, table in one.items())
+    with pytest.raises(TrainingError, match="exists; name a new folder"):
+        reopen(sized, again)
+
+
+def test_another_shape_does_not_open_again(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="none of our sizes"):
+        reopen(exported, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 # The tokenizer
 
 
@@ -253,7 +332,7 @@ def test_the_exported_tokenizer_gives_the_same_ids(exported: Path, tokenizer: An
     encoder = OnnxEncoder.load(exported)
     texts = [*TEXTS, LONG]
     expected = tokenizer(texts, truncation=True, max_length=512)["input_ids"]
-    assert encoder._tokenize(texts) == expected
+    assert encoder.tokenize(texts) == expected
     assert len(expected[-1]) == 512
 
 

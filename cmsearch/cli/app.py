@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cmsearch.cli import build, look, measure, notes, training
+from cmsearch.cli import atlas, build, look, measure, notes, probing, training
 from cmsearch.errors import CmsearchError
 
 app = typer.Typer(
@@ -27,6 +27,8 @@ app.command("mentions")(notes.mentions)
 app.command("index")(build.index)
 app.add_typer(build.ontology, name="ontology")
 app.command("eval")(measure.evaluate)
+app.command("atlas")(atlas.atlas)
+training.train.command("probe")(probing.probe)
 app.add_typer(training.train, name="train")
 
 

@@ -72,11 +72,11 @@ def index(
     options = BuildOptions(
         systems=tuple(dict.fromkeys(systems)),
         templates=(
-            tuple(_choice(Template, name, "--template") for name in template)
+            tuple(choice(Template, name, "--template") for name in template)
             if template
             else DEFAULT_TEMPLATES
         ),
-        kind=_choice(Kind, faiss, "--faiss"),
+        kind=choice(Kind, faiss, "--faiss"),
         vocabulary=vocabulary,
     )
     talk = render.talk()
@@ -100,7 +100,8 @@ def _built(folder: Path, manifest: Manifest) -> str:
     )
 
 
-def _choice(kind: type[Choice], name: str, option: str) -> Choice:
+def choice(kind: type[Choice], name: str, option: str) -> Choice:
+    """Return the member of an enum that an option names."""
     try:
         return kind(name)
     except ValueError as error:

@@ -96,25 +96,23 @@ class OnnxEncoder:
     ) -> Vectors:
         """Return a unit vector for each text, float32, (n, dim).
 
-        Texts of like length go through together, so that next to nothing is padding; a
-        text beyond ``max_tokens`` tokens is cut there.
+        Texts of one length go through together, so that nothing is padding; a text beyond
+        ``max_tokens`` tokens is cut there.
 
         Args:
             texts: any number of texts.
             progress: called with the number of texts done since the last call.
         """
-        vectors = np.empty((len(texts), self.config.dim), dtype=np.float32)
         prefixed = [self.config.prefix + text for text in texts] if self.config.prefix else texts
-        ids = self._tokenize(prefixed)
-        lengths = np.array([len(row) for row in ids], dtype=np.int64)
-        for rows in _batches(lengths):
-            width = int(lengths[rows].max())
-            block = np.full((len(rows), width), self.config.pad_id, dtype=np.int64)
-            mask = np.zeros((len(rows), width), dtype=np.int64)
-            for line, row in enumerate(rows):
-                block[line, : lengths[row]] = ids[row]
-                mask[line, : lengths[row]] = 1
-            found = self._session.run(None, {"input_ids": block, "attention_mask": mask})[0]
+        return self.encode_ids(self.tokenize(prefixed), progress=progress)
+
+    def encode_ids(
+        self, ids: Sequence[Sequence[int]], *, progress: Callable[[int], None] | None = None
+    ) -> Vectors:
+        """Return a unit vector for each text given as token ids, float32, (n, dim)."""
+        vectors = np.empty((len(ids), self.config.dim), dtype=np.float32)
+        for rows in _batches(np.array([len(row) for row in ids], dtype=np.int64)):
+            found = self._run(np.array([ids[row] for row in rows], dtype=np.int64))
             if found.shape[1] != self.config.dim:
                 raise EncoderError(
                     f"{self.folder / MODEL_FILE}: makes {found.shape[1]} dimensions, "
@@ -125,7 +123,15 @@ class OnnxEncoder:
                 progress(len(rows))
         return vectors
 
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def _run(self, block: np.ndarray) -> np.ndarray:
+        """Return what the network makes of token ids of one length, (n, tokens)."""
+        given = {"input_ids": block, "attention_mask": np.ones_like(block)}
+        # Encoders exported before the blocks want a mask, later ones see no padding at all.
+        found: np.ndarray = self._session.run(None, {name: given[name] for name in self._inputs})[0]
+        return found
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text, cut at ``max_tokens``."""
         found = []
         for start in range(0, len(texts), 10_000):
             part = [_encodable(text) for text in texts[start : start + 10_000]]
@@ -143,6 +149,10 @@ class OnnxEncoder:
         tokenizer.enable_truncation(self.config.max_tokens)
         tokenizer.no_padding()
         return tokenizer
+
+    @cached_property
+    def _inputs(self) -> list[str]:
+        return [item.name for item in self._session.get_inputs()]
 
     @cached_property
     def _session(self) -> Any:
@@ -196,14 +206,14 @@ def _encodable(text: str) -> str:
 
 
 def _batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield row numbers in batches of like length, the longest texts first."""
+    """Yield row numbers in batches of one length, the longest texts first."""
     order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        size = max(1, min(_LARGEST_BATCH, _TOKENS_A_BATCH // longest))
-        yield order[start : start + size]
-        start += size
+    starts = np.flatnonzero(np.diff(lengths[order])) + 1
+    for rows in np.split(order, starts):
+        if len(rows):
+            longest = max(1, int(lengths[rows[0]]))
+            size = max(1, min(_LARGEST_BATCH, _TOKENS_A_BATCH // longest))
+            yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def sha256_of(*paths: Path) -> str:

@@ -13,10 +13,8 @@ import onnx
 import torch
 from onnx import numpy_helper
 from sentence_transformers import SentenceTransformer
-from torch import Tensor, nn
-from torch.nn.functional import gelu, normalize
+from torch import nn
 from transformers import ModernBertModel
-from transformers.models.modernbert.modeling_modernbert import ModernBertEncoderLayer
 
 from cmsearch.encoder.onnx import (
     CONFIG_FILE,
@@ -27,80 +25,9 @@ from cmsearch.encoder.onnx import (
     sha256_of,
 )
 from cmsearch.errors import TrainingError
+from cmsearch.train.inference import OWN_OPERATORS, Inference
 
 OPSET = 18
-
-
-class Inference(nn.Module):
-    """ModernBERT with mean pooling, written for export: plain operations, one output.
-
-    Equal to ``ModernBertModel`` + mean pooling + normalisation (tested); attention is
-    written out because exported SDPA carries masks that short texts do not need.
-
-    Args:
-        model: the encoder.
-        dim: how many leading dimensions of the pooled vector are kept.
-    """
-
-    def __init__(self, model: ModernBertModel, *, dim: int) -> None:
-        super().__init__()
-        config = model.config
-        self.model = model
-        self.dim = dim
-        self.heads = config.num_attention_heads
-        self.head = config.hidden_size // config.num_attention_heads
-        self.window = config.local_attention // 2
-        self.kinds = list(config.layer_types)
-        for kind in set(self.kinds):
-            theta = config.rope_parameters[kind]["rope_theta"]
-            steps = torch.arange(0, self.head, 2, dtype=torch.float32) / self.head
-            self.register_buffer(f"frequency_{kind}", 1.0 / theta**steps, persistent=False)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return unit vectors, (batch, dim), of token ids and mask, (batch, tokens) int64."""
-        hidden = self.model.embeddings.norm(self.model.embeddings.tok_embeddings(input_ids))
-        keep = attention_mask.to(hidden.dtype)
-        padding = (1.0 - keep)[:, None, None, :] * -1e9
-        places = torch.arange(input_ids.shape[1], device=input_ids.device)
-        far = ((places[:, None] - places[None, :]).abs() > self.window).to(hidden.dtype) * -1e9
-        turns = {}
-        for kind in set(self.kinds):
-            angles = places.to(hidden.dtype)[:, None] * getattr(self, f"frequency_{kind}")[None, :]
-            angles = torch.cat([angles, angles], dim=-1)
-            turns[kind] = (angles.cos(), angles.sin())
-        for kind, layer in zip(self.kinds, self.model.layers, strict=True):
-            mask = padding if kind == "full_attention" else padding + far
-            hidden = hidden + self._attend(layer, hidden, mask, turns[kind])
-            wide, gate = layer.mlp.Wi(layer.mlp_norm(hidden)).chunk(2, dim=-1)
-            hidden = hidden + layer.mlp.Wo(gelu(wide) * gate)
-        hidden = self.model.final_norm(hidden) * keep[:, :, None]
-        pooled = hidden.sum(dim=1) / keep.sum(dim=1, keepdim=True)
-        return normalize(pooled[:, : self.dim], dim=-1)
-
-    def _attend(
-        self,
-        layer: ModernBertEncoderLayer,
-        hidden: Tensor,
-        mask: Tensor,
-        turn: tuple[Tensor, Tensor],
-    ) -> Tensor:
-        batch, tokens, width = hidden.shape
-        attention = layer.attn
-        parts = attention.Wqkv(layer.attn_norm(hidden))
-        query, key, value = (
-            part.view(batch, tokens, self.heads, self.head).transpose(1, 2)
-            for part in parts.chunk(3, dim=-1)
-        )
-        query, key = _rotate(query, *turn), _rotate(key, *turn)
-        scores = query @ key.transpose(-1, -2) * self.head**-0.5 + mask
-        mixed = scores.softmax(dim=-1) @ value
-        return attention.Wo(mixed.transpose(1, 2).reshape(batch, tokens, width))
-
-
-def _rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Return the states turned by their positions (RoPE, arXiv 2104.09864)."""
-    first, second = states.chunk(2, dim=-1)
-    return states * cosine + torch.cat([-second, first], dim=-1) * sine
 
 
 def export(model_folder: Path, out: Path, *, name: str, dim: int, max_tokens: int) -> Path:
@@ -124,11 +51,9 @@ def export(model_folder: Path, out: Path, *, name: str, dim: int, max_tokens: in
             "of it; name a new folder"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        raw = Path(scratch) / "fp32.onnx"
-        _to_onnx(Inference(core, dim=dim).eval(), raw)
         staged = Path(scratch) / "out"
         staged.mkdir()
-        _quantise(raw, staged / MODEL_FILE)
+        write_int8(Inference(core, dim=dim).eval(), staged / MODEL_FILE)
         tokenizer = json.loads((model_folder / "tokenizer.json").read_text(encoding="utf-8"))
         tokenizer["padding"] = tokenizer["truncation"] = None
         (staged / TOKENIZER_FILE).write_text(
@@ -171,17 +96,26 @@ def _open(folder: Path, *, dim: int) -> ModernBertModel:
     return core
 
 
-def _to_onnx(module: Inference, path: Path) -> None:
+def write_int8(network: nn.Module, path: Path) -> None:
+    """Write a network, token ids in and vectors out, as ONNX with int8 weights."""
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch) / "fp32.onnx"
+        write_fp32(network, raw)
+        _quantise(raw, path)
+
+
+def write_fp32(network: nn.Module, path: Path) -> None:
+    """Write a network, token ids in and vectors out, as ONNX with weights as they are."""
     ids = torch.ones((2, 7), dtype=torch.int64)
-    axes = {0: "batch", 1: "tokens"}
     torch.onnx.export(
-        module,
-        (ids, torch.ones_like(ids)),
+        network,
+        (ids,),
         str(path),
-        input_names=["input_ids", "attention_mask"],
+        input_names=["input_ids"],
         output_names=["vectors"],
-        dynamic_axes={"input_ids": axes, "attention_mask": axes, "vectors": {0: "batch"}},
+        dynamic_axes={"input_ids": {0: "batch", 1: "tokens"}, "vectors": {0: "batch"}},
         opset_version=OPSET,
+        custom_opsets={OWN_OPERATORS: 1},
         dynamo=False,
     )
 
