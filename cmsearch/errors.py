@@ -7,6 +7,7 @@
     |-- IndexFolderError           an index folder that is missing, damaged or in use
     |   `-- IndexMismatch          an index built with another encoder or format
     |-- CasesError                 evaluation cases, runs or qrels that cannot be read
+    |-- BatchError                 a batch job that cannot start, go on or be resumed
     |-- TrainingError              training data or a configuration that cannot be used
     `-- MissingDependency          an optional library that is not installed
 
@@ -45,6 +46,10 @@ class IndexMismatch(IndexFolderError):
 
 class CasesError(CmsearchError):
     """Evaluation cases, runs or relevance judgements that cannot be read."""
+
+
+class BatchError(CmsearchError):
+    """A batch job that cannot start, go on or be resumed."""
 
 
 class TrainingError(CmsearchError):

@@ -21,13 +21,13 @@ PACKAGE = Path(cmsearch.__file__).parent
 FLOORS = {
     0: (
         "errors", "codes", "types", "rows", "paths", "lines", "metrics", "report", "wording",
-        "manifest",
+        "manifest", "values",
     ),
     1: ("ontology", "cases", "casefiles", "runfiles"),
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
     3: ("contents", "index", "candidates", "arrange"),
     4: ("search", "ranking", "description"),
-    6: ("evaluate", "peers"),
+    6: ("evaluate", "peers", "batch"),
     7: ("train",),
     8: ("cli",),
 }  # fmt: skip
@@ -61,7 +61,8 @@ WALLS = {
     "bm25s": ("peers",),
     "sklearn": ("peers",),
     "click": (),
-    "ray": (),
+    "ray": ("batch.ray",),
+    "pyarrow": ("batch.streams", "batch.parquet", "batch.output"),
     "pickle": (),
     "joblib": (),
     "requests": (),
@@ -75,6 +76,9 @@ BY_NEED = {
     "peers": ("sentence_transformers", "bm25s", "sklearn"),
     "vectors": ("faiss",),
     "cli.training": ("torch", "onnx"),
+    "batch.ray": ("ray",),
+    "batch.parquet": ("pyarrow",),
+    "batch.streams": ("pyarrow",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
 MIDDLING = ("numpy", "onnxruntime", "faiss", "tokenizers", "sqlite3")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cmsearch.cli import build, look, measure, training
+from cmsearch.cli import build, jobs, look, measure, training
 from cmsearch.errors import CmsearchError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("query")(look.query)
 app.command("similar")(look.similar)
 app.command("show")(look.show)
+app.command("batch")(jobs.batch)
 app.command("index")(build.index)
 app.add_typer(build.ontology, name="ontology")
 app.command("eval")(measure.evaluate)

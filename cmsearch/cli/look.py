@@ -38,6 +38,14 @@ CountOption = Annotated[int, typer.Option("-k", "--top", min=1, max=1000, help="
 
 def open_index(folder: Path | None) -> Index:
     """Return the index; build the default one, showing progress, if there is none."""
+    from cmsearch.search import Index
+
+    ensure_index(folder)
+    return Index.open(folder)
+
+
+def ensure_index(folder: Path | None) -> None:
+    """Build the default index, showing progress, if it is wanted and there is none."""
     from cmsearch import paths
     from cmsearch.manifest import MANIFEST_FILE
     from cmsearch.search import Index
@@ -48,7 +56,6 @@ def open_index(folder: Path | None) -> Index:
         talk.print(f"Building the default index in {default} (once, a minute or two)")
         with BuildProgress(talk) as progress:
             Index.build(progress=progress)
-    return Index.open(folder)
 
 
 def query(

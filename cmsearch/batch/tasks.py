@@ -1,0 +1,78 @@
+"""The tasks there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cmsearch import paths
+from cmsearch.batch.schema import HIT, ROW, Column, Kind
+from cmsearch.batch.task import Answer, Row
+from cmsearch.encoder import open_encoder
+from cmsearch.filters import Filters
+from cmsearch.manifest import Manifest
+from cmsearch.search import Index
+from cmsearch.values import hit_values
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTask:
+    """The best codes for each row, taken as one query.
+
+    Attributes:
+        index: the index folder; the default one if left out.
+        k: how many hits at most.
+        filters: which concepts may be hits.
+        device: ``cpu`` or ``cuda``: where texts are encoded.
+    """
+
+    index: Path | None = None
+    k: int = 10
+    filters: Filters = Filters()
+    device: str = "cpu"
+    name: str = "query"
+    columns: tuple[Column, ...] = (*ROW, Column("hits", Kind.LIST, HIT))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the answers depend on."""
+        filters = asdict(self.filters)
+        filters["systems"] = [system.value for system in self.filters.systems]
+        return {"k": self.k, "filters": filters, **index_settings(self.index, self.device)}
+
+    def open(self, *, threads: int) -> Answer:
+        """Return the function that answers texts."""
+        index = worker_index(self.index, self.device, threads)
+
+        def answer(texts: Sequence[str]) -> list[Row]:
+            found = index.search(texts, k=self.k, filters=self.filters)
+            return [{"hits": [hit_values(hit) for hit in hits]} for hits in found]
+
+        return answer
+
+
+def index_settings(folder: Path | None, device: str) -> dict[str, Any]:
+    """Return what the answers owe to the index: its code sets, forms and encoder.
+
+    Raises:
+        IndexFolderError: there is no index.
+    """
+    manifest = Manifest.read(paths.index_folder(folder))
+    return {
+        "device": device,
+        "encoder": manifest.encoder.name,
+        "encoder_sha256": manifest.encoder.sha256,
+        "code_sets": {item.system: [item.release, item.sha256] for item in manifest.code_sets},
+        "forms": manifest.forms,
+        "vector_index": manifest.kind,
+        "templates": list(manifest.templates),
+        "vocabulary": manifest.vocabulary,
+    }
+
+
+def worker_index(folder: Path | None, device: str, threads: int) -> Index:
+    """Return the index as a worker opens it: memory-mapped, its encoder on few threads."""
+    place = paths.index_folder(folder)
+    source = Manifest.read(place).encoder_source
+    return Index.open(place, encoder=open_encoder(source, device=device, threads=threads))
