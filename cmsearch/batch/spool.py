@@ -161,26 +161,28 @@ class Spool:
                 self.done = self._pending = Progress(**json.loads(path.read_text("utf-8")))
             except (ValueError, TypeError) as error:
                 raise BatchError(f"{path}: damaged; start anew with --overwrite") from error
-        if self.done.ended and not self.answers.exists():
-            return  # the answers have been moved to their place already
         try:
-            self._answers = self._opened(self.answers, self.done.answer_bytes)
-            self._errors = self._opened(self.errors, self.done.error_bytes)
+            for file, size in (
+                (self.answers, self.done.answer_bytes),
+                (self.errors, self.done.error_bytes),
+            ):
+                self._check(file, size)
+            if not self.done.ended:
+                self._answers = _appended(self.answers, self.done.answer_bytes)
+                self._errors = _appended(self.errors, self.done.error_bytes)
         except OSError as error:
             raise unwritable(self.folder, error) from error
 
-    @staticmethod
-    def _opened(path: Path, size: int) -> IO[bytes]:
-        """Open a file for appending after its first ``size`` bytes; cut off the rest."""
+    def _check(self, path: Path, size: int) -> None:
+        """Raise BatchError if a file is shorter than what was written to it."""
+        if self.done.ended and not path.exists():
+            return  # it has been moved to its place already
         held = path.stat().st_size if path.exists() else 0
         if held < size:
             raise BatchError(
                 f"{path}: has {held:,} bytes, not the {size:,} that were written; "
                 "start anew with --overwrite"
             )
-        file = path.open("ab")
-        file.truncate(size)
-        return file
 
     def _close(self) -> None:
         for file in (self._answers, self._errors):
@@ -190,6 +192,13 @@ class Spool:
                 except OSError:  # what could not be written was not promised either
                     continue
         self._lock.release()
+
+
+def _appended(path: Path, size: int) -> IO[bytes]:
+    """Open a file for appending after its first ``size`` bytes; what lies beyond is cut off."""
+    file = path.open("ab")
+    file.truncate(size)
+    return file
 
 
 def write_whole(path: Path, text: str) -> None:

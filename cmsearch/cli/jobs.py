@@ -124,7 +124,7 @@ def batch(
     )
     ensure_index(index)
     asked = _task(task, index, count, system, billable, device)
-    runner = _engine(engine, workers, ray_address, device)
+    runner = _engine(engine, workers, ray_address, device, output)
     try:
         if output == "-":
             set_aside = _to_stdout(read, asked, runner)
@@ -153,11 +153,12 @@ def _task(
     return QueryTask(index=index, k=count, filters=filters, device=device)
 
 
-def _engine(name: EngineName, workers: int, address: str, device: str) -> Engine:
+def _engine(name: EngineName, workers: int, address: str, device: str, output: str) -> Engine:
     if name is EngineName.ray:
         from cmsearch.batch.ray import RayEngine
 
-        return RayEngine(workers=workers, address=address, gpu=device == "cuda")
+        scratch = "" if output == "-" else str(Path(output).absolute().parent)
+        return RayEngine(workers, address, gpu=device == "cuda", scratch=scratch)
     from cmsearch.batch.local import LocalEngine
 
     return LocalEngine(workers=workers)
