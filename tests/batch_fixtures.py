@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cmsearch.batch.answering import answered
 from cmsearch.batch.job import Summary, run
 from cmsearch.batch.local import LocalEngine
 from cmsearch.batch.output import Output
@@ -79,13 +80,26 @@ def notes(path: Path, count: int) -> Path:
     return path
 
 
-def answer(source: Path, out: Path, *, task: Any = None, workers: int = 1, **more: Any) -> Summary:
-    """Run a job in this process; its workers have processes of their own."""
+@dataclass(frozen=True, slots=True)
+class InlineEngine:
+    """Answers in this very process: quick, and no engine to rely on."""
+
+    name: str = "inline"
+    width: int = 1
+
+    def answers(self, source: Source, task: Any, *, skip: int = 0, digest: str = "") -> Any:
+        found = task.open(threads=1)
+        for chunk in source.chunks(skip=skip, digest=digest):
+            yield answered(chunk, found)
+
+
+def answer(source: Path, out: Path, *, task: Any = None, workers: int = 0, **more: Any) -> Summary:
+    """Run a job with so many worker processes; with none, in this process."""
     return run(
         Source.of(str(source)),
         Output.of(out),
         task or WordsTask(),
-        engine=LocalEngine(workers=workers),
+        engine=LocalEngine(workers) if workers else InlineEngine(),
         every=0.0,
         **more,
     )

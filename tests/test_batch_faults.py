@@ -111,7 +111,7 @@ def test_a_row_that_ends_workers_ends_the_job(tmp_path):
     lines[100] = json.dumps({"id": "x", "text": "poison here"})
     source.write_text("\n".join(lines) + "\n")
     with pytest.raises(BatchError, match=r"rows 65 to 128 ended 3 workers \(signal 9\)") as ended:
-        answer(source, out)
+        answer(source, out, workers=1)
     assert one_line(ended.value)
     assert not out.exists()
     source.write_text(healthy)  # what was answered before stays; what changed after it may
