@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cmsearch.description import Description, describe
     from cmsearch.errors import CmsearchError
     from cmsearch.filters import Filters
-    from cmsearch.search import Index
-    from cmsearch.types import Hit
+    from cmsearch.notes.index import Index
+    from cmsearch.types import Hit, Suggestion
 
 __all__ = [
     "BuildOptions",
@@ -26,6 +26,7 @@ __all__ = [
     "Filters",
     "Hit",
     "Index",
+    "Suggestion",
     "System",
     "describe",
 ]
@@ -38,7 +39,8 @@ _HOMES = {
     "Description": "cmsearch.description",
     "Filters": "cmsearch.filters",
     "Hit": "cmsearch.types",
-    "Index": "cmsearch.search",
+    "Index": "cmsearch.notes.index",
+    "Suggestion": "cmsearch.types",
     "System": "cmsearch.codes",
     "describe": "cmsearch.description",
 }

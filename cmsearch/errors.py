@@ -6,6 +6,7 @@
     |-- EncoderError               an encoder that cannot be opened or run
     |-- IndexFolderError           an index folder that is missing, damaged or in use
     |   `-- IndexMismatch          an index built with another encoder or format
+    |-- NoteError                  a note that cannot be read, or that is no text
     |-- CasesError                 evaluation cases, runs or qrels that cannot be read
     |-- BatchError                 a batch job that cannot start, go on or be resumed
     |-- TrainingError              training data or a configuration that cannot be used
@@ -42,6 +43,10 @@ class IndexFolderError(CmsearchError):
 
 class IndexMismatch(IndexFolderError):
     """An index that was built with another encoder or in another format."""
+
+
+class NoteError(CmsearchError):
+    """A note that cannot be read, or that is no text. Its words are never quoted."""
 
 
 class CasesError(CmsearchError):

@@ -14,7 +14,7 @@ from rapidfuzz.distance import OSA
 
 from cmsearch.errors import IndexFolderError
 from cmsearch.rows import ConceptRow, CrosswalkRow, FormRow
-from cmsearch.wording import stem, terms, tokens
+from cmsearch.wording import phrase_key, stem, terms, tokens
 
 _SCHEMA = """
 CREATE TABLE concept (
@@ -30,6 +30,10 @@ CREATE TABLE form (
 CREATE TABLE word (word TEXT PRIMARY KEY, term TEXT NOT NULL, forms INTEGER NOT NULL)
     WITHOUT ROWID;
 CREATE TABLE term (term TEXT PRIMARY KEY, forms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE phrase (
+    key TEXT NOT NULL, concept INTEGER NOT NULL, form INTEGER NOT NULL,
+    PRIMARY KEY (key, concept)
+) WITHOUT ROWID;
 CREATE TABLE crosswalk (
     source INTEGER NOT NULL, target INTEGER, approximate INTEGER, no_map INTEGER,
     combination INTEGER, scenario INTEGER, choice_list INTEGER
@@ -47,6 +51,7 @@ CREATE INDEX crosswalk_source ON crosswalk (source);
 """
 # A term in more forms than this finds nothing in particular; it still counts in scores.
 _COMMON = 4_000
+LONGEST_PHRASE = 8
 
 
 class Lexicon:
@@ -126,6 +131,33 @@ class Lexicon:
             (expression, limit),
         )
         return [row[0] for row in rows]
+
+    def phrases(self, keys: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+        """Return, by key, the concepts with a form of exactly these stems, and the form.
+
+        Only forms of up to ``LONGEST_PHRASE`` stems have a key (``wording.phrase_key``).
+        """
+        found: dict[str, list[tuple[int, int]]] = {}
+        if self._has_phrases:
+            for key, concept, form in self._in(
+                "SELECT key, concept, form FROM phrase WHERE key IN", keys
+            ):
+                found.setdefault(key, []).append((concept, form))
+            return {key: sorted(pairs) for key, pairs in found.items()}
+        kept = self._phrases_of_forms
+        return {key: kept[key] for key in keys if key in kept}
+
+    @cached_property
+    def _has_phrases(self) -> bool:
+        return bool(self._rows("SELECT 1 FROM sqlite_master WHERE name = 'phrase'"))
+
+    @cached_property
+    def _phrases_of_forms(self) -> dict[str, list[tuple[int, int]]]:
+        """The same for an index built before there was a table of phrases."""
+        found: dict[str, dict[int, int]] = {}
+        for key, concept, form in _phrases(self._rows("SELECT id, concept, terms FROM form")):
+            found.setdefault(key, {}).setdefault(concept, form)
+        return {key: sorted(pairs.items()) for key, pairs in found.items()}
 
     def frequency(self, term: str) -> int:
         """Return in how many forms a term (a stem) stands."""
@@ -327,12 +359,24 @@ def _fill(
             ((x.source, x.target, x.approximate, x.no_map, x.combination, x.scenario,
               x.choice_list) for x in crosswalk),
         )  # fmt: skip
+        connection.executemany(
+            "INSERT OR IGNORE INTO phrase VALUES (?,?,?)",
+            _phrases(connection.execute("SELECT id, concept, terms FROM form ORDER BY id")),
+        )
         connection.execute("INSERT INTO form_words (form_words) VALUES ('rebuild')")
         connection.execute("INSERT INTO form_words (form_words) VALUES ('optimize')")
         connection.executescript(_INDEXES)
         connection.commit()
     finally:
         connection.close()
+
+
+def _phrases(forms: Iterable[tuple[int, int, str]]) -> Iterator[tuple[str, int, int]]:
+    """Yield key, concept and form of the forms that are short enough for a phrase."""
+    for form, concept, stored in forms:
+        stems = set(stored.split())
+        if stems and len(stems) <= LONGEST_PHRASE:
+            yield phrase_key(stems), concept, form
 
 
 def _unreadable(path: Path, error: sqlite3.Error) -> IndexFolderError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Index:
         self.fusion = fusion
 
     @classmethod
-    def open(cls, folder: Path | None = None, *, encoder: Encoder | None = None) -> Index:
+    def open(cls, folder: Path | None = None, *, encoder: Encoder | None = None) -> Self:
         """Return the index of a folder; the default index is built if there is none.
 
         Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 import snowballstemmer
@@ -179,3 +180,8 @@ def terms(words: list[str]) -> list[str]:
     """Return the stems of the telling words; of all words if none is telling."""
     telling = [stem(word) for word in words if word not in STOPWORDS]
     return telling or [stem(word) for word in words]
+
+
+def phrase_key(stems: Iterable[str]) -> str:
+    """Return stems as the key of a phrase: each once, in alphabetical order."""
+    return " ".join(sorted(set(stems)))

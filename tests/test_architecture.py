@@ -27,7 +27,8 @@ FLOORS = {
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
     3: ("contents", "index", "candidates", "arrange"),
     4: ("search", "ranking", "description"),
-    6: ("evaluate", "peers", "batch"),
+    5: ("notes",),
+    6: ("evaluate", "peers", "batch", "collection"),
     7: ("train",),
     8: ("cli",),
 }  # fmt: skip

@@ -45,3 +45,22 @@ HIT = (
     Column("template"),
     Column("why"),
 )
+MENTION = (
+    Column("text"),
+    Column("begin", Kind.WHOLE),
+    Column("end", Kind.WHOLE),
+    Column("section"),
+    Column("assertion"),
+)
+SUGGESTION = (
+    Column("rank", Kind.WHOLE),
+    Column("code"),
+    Column("system"),
+    Column("release"),
+    Column("title"),
+    Column("probability", Kind.NUMBER),
+    Column("evidence", Kind.LIST, MENTION),
+    Column("why"),
+    Column("warnings", Kind.LIST),
+    Column("suppressed"),
+)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from cmsearch import paths
-from cmsearch.batch.schema import HIT, ROW, Column, Kind
+from cmsearch.batch.schema import HIT, ROW, SUGGESTION, Column, Kind
 from cmsearch.batch.task import Answer, Row
+from cmsearch.codes import System
 from cmsearch.encoder import open_encoder
 from cmsearch.filters import Filters
 from cmsearch.manifest import Manifest
-from cmsearch.search import Index
-from cmsearch.values import hit_values
+from cmsearch.notes.index import Index
+from cmsearch.values import hit_values, suggestion_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,54 @@ class QueryTask:
         def answer(texts: Sequence[str]) -> list[Row]:
             found = index.search(texts, k=self.k, filters=self.filters)
             return [{"hits": [hit_values(hit) for hit in hits]} for hits in found]
+
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestTask:
+    """The codes suggested for each note, with the words that support them.
+
+    Attributes:
+        index: the index folder; the default one if left out.
+        top: how many codes at most; all likely ones if left out.
+        systems: code systems to suggest from; ICD-10-CM if left out.
+        min_confidence: the least probability; the balanced one if left out.
+        everything: also what is unlikely or held back, with the rule that holds it back.
+    """
+
+    index: Path | None = None
+    top: int | None = None
+    systems: tuple[System, ...] = ()
+    min_confidence: float | None = None
+    everything: bool = False
+    name: str = "suggest"
+    columns: tuple[Column, ...] = (*ROW, Column("suggestions", Kind.LIST, SUGGESTION))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the answers depend on."""
+        return {
+            "top": self.top,
+            "systems": [system.value for system in self.systems],
+            "min_confidence": self.min_confidence,
+            "everything": self.everything,
+            **index_settings(self.index, "cpu"),
+        }
+
+    def open(self, *, threads: int) -> Answer:
+        """Return the function that answers texts."""
+        index = worker_index(self.index, "cpu", threads)
+
+        def answer(texts: Sequence[str]) -> list[Row]:
+            found = index.suggest(
+                texts,
+                top=self.top,
+                systems=self.systems,
+                min_confidence=self.min_confidence,
+                everything=self.everything,
+            )
+            return [{"suggestions": [suggestion_values(item) for item in items]}
+                    for items in found]  # fmt: skip
 
         return answer
 

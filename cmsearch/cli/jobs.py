@@ -28,6 +28,7 @@ STOPPED = 130
 class TaskName(StrEnum):
     """What is asked of each note."""
 
+    suggest = "suggest"
     query = "query"
 
 
@@ -66,8 +67,13 @@ def batch(
         ),
     ],
     task: Annotated[
-        TaskName, typer.Option("--task", help="query: the codes for each row as one phrase.")
-    ] = TaskName.query,
+        TaskName,
+        typer.Option(
+            "--task",
+            help="suggest: the codes of each note, with evidence; query: the codes for each row "
+            "as one phrase.",
+        ),
+    ] = TaskName.suggest,
     text_column: Annotated[
         str, typer.Option("--text-column", metavar="NAME", help="Column of the note.")
     ] = "text",
@@ -82,11 +88,32 @@ def batch(
         typer.Option("--from", help="What IN is, where its ending does not say it."),
     ] = None,
     count: Annotated[
-        int, typer.Option("-k", "--top", min=1, max=1000, help="Codes at most for each row.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "-k",
+            "--top",
+            min=1,
+            max=1000,
+            help="Codes at most for each row; 10 for query, all likely ones for suggest.",
+        ),
+    ] = None,
     system: SystemOption = None,
     billable: Annotated[
-        bool, typer.Option("--billable", help="Only codes that a claim may carry.")
+        bool, typer.Option("--billable", help="Only codes that a claim may carry (query).")
+    ] = False,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--min-confidence",
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Least probability of a code (suggest).",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Also codes that are unlikely or held back, and why (suggest)."),
     ] = False,
     workers: Annotated[
         int, typer.Option("--workers", "-w", min=0, help="Processes; one for each core for 0.")
@@ -123,7 +150,7 @@ def batch(
         id_column=id_column,
     )
     ensure_index(index)
-    asked = _task(task, index, count, system, billable, device)
+    asked = _task(task, index, count, system, billable, device, min_confidence, everything)
     runner = _engine(engine, workers, ray_address, device, output)
     try:
         if output == "-":
@@ -140,17 +167,21 @@ def batch(
 def _task(
     name: TaskName,
     index: Path | None,
-    count: int,
+    count: int | None,
     system: list[str] | None,
     billable: bool,
     device: str,
+    min_confidence: float | None,
+    everything: bool,
 ) -> Task:
-    from cmsearch.batch.tasks import QueryTask
+    from cmsearch.batch.tasks import QueryTask, SuggestTask
     from cmsearch.filters import Filters
 
     systems = tuple(System.parse(text) for text in system or ())
+    if name is TaskName.suggest:
+        return SuggestTask(index, count, systems, min_confidence, everything)
     filters = Filters(systems=systems, billable=billable)
-    return QueryTask(index=index, k=count, filters=filters, device=device)
+    return QueryTask(index, count or 10, filters, device)
 
 
 def _engine(name: EngineName, workers: int, address: str, device: str, output: str) -> Engine:

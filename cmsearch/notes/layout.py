@@ -1,0 +1,288 @@
+"""The layout of a note: sections, and in them sentences, list items, cells and headings.
+
+Every step walks over the text once, and looks back from a place by a fixed number of
+characters only, so that a record of any size takes time in proportion to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from cmsearch.notes.headings import find_headings
+from cmsearch.notes.rules import abbreviations, closing_sections
+
+_LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_BULLET = re.compile(
+    r"(?:[\-*+o\u2022\u00b7\u25aa\u25cf\u25e6\u2023\u2013\u2014\u27a2\u2713>~#]{1,3}|"
+    r"\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]|\(?[ivx]{1,4}[.)]|\[[ xX]?\])\s+"
+)
+_NUMBERED = re.compile(r"(?<![^\s.;:,])\(?(\d{1,2})[.)]\s+(?=[^\W\d_])")
+_CELL = re.compile(r"[^|\t]+")
+_STOP = re.compile(
+    r"""(?<![.!?])[.!?]++["')\]\u201d\u2019]*+(?=\s)|(?<=[a-z]{2})\.(?=[A-Z][a-z])"""
+)
+_UNFINISHED = re.compile(
+    r"(?:[,;(\-/&\u2013]|\b(?:and|or|of|the|a|an|with|to|in|for|no|is|was|his|her))$", re.IGNORECASE
+)
+_LETTERED = frozenset(
+    "type grade stage group class hepatitis vitamin influenza factor protein category".split()  # noqa: SIM905
+)
+_NARROW = 40  # a block of lines that are all shorter is a list, not wrapped prose
+
+
+class Kind(Enum):
+    """What a segment is in the layout."""
+
+    SENTENCE = "sentence"
+    ITEM = "item"
+    CELL = "cell"
+    HEADING = "heading"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a note that is read on its own.
+
+    Attributes:
+        begin, end: where it stands, in Unicode code points of the text.
+        section: canonical name of its section (``family history``), empty for none.
+        kind: sentence, item of a list, cell of a table, or heading.
+    """
+
+    begin: int
+    end: int
+    section: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line without the blanks around it, and the block of lines that it stands in.
+
+    ``width`` is the longest line of the block; ``wrapped`` says that several are so long.
+    """
+
+    begin: int
+    end: int
+    indent: int
+    first: bool
+    width: int = 0
+    wrapped: bool = False
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A part of a line; ``line`` is the line that it ends, None if it ends before."""
+
+    segment: Segment
+    opens_line: bool
+    line: _Line | None
+
+
+def segments(text: str) -> list[Segment]:
+    """Return the segments of a note, in order; they never overlap.
+
+    Every character is in one of them, but for blanks around them and signs between cells.
+    """
+    found: list[Segment] = []
+    for piece in _joined(text, _pieces(text)):
+        if piece.kind is Kind.HEADING:
+            found.append(piece)
+            continue
+        for begin, end in _sentences(text, piece.begin, piece.end):
+            found.append(Segment(begin, end, piece.section, piece.kind))
+    return found
+
+
+def _blocks(text: str) -> Iterator[list[_Line]]:
+    """Yield the lines between blank lines."""
+    block: list[_Line] = []
+    last = 0
+    for match in _LINE.finditer(text):
+        begin, end = _trimmed(text, match.start(), match.end())
+        if begin == end:
+            continue
+        if block and _gap(text, last, begin):
+            yield _measured(block)
+            block = []
+        block.append(_Line(begin, end, begin - match.start(), first=not block))
+        last = end
+    if block:
+        yield _measured(block)
+
+
+def _gap(text: str, last: int, begin: int) -> bool:
+    """Return whether a blank line stands between two places."""
+    if begin - last == 1:
+        return False
+    ends = _ENDS.finditer(text, last, begin)
+    next(ends, None)
+    return next(ends, None) is not None
+
+
+def _measured(block: list[_Line]) -> list[_Line]:
+    width = max(line.end - line.begin for line in block)
+    long = sum(line.end - line.begin > 0.8 * width for line in block)
+    wrapped, alone = long > 1 and width >= _NARROW, len(block) == 1
+    return [
+        _Line(line.begin, line.end, line.indent, line.first, width, wrapped, alone)
+        for line in block
+    ]
+
+
+def _pieces(text: str) -> Iterator[_Piece]:
+    """Yield headings, and what stands between them in each line."""
+    section, inline = "", False
+    for block in _blocks(text):
+        for line in block:
+            headings = find_headings(text, line.begin, line.end)
+            if line.first and inline and not headings and section == "family history":
+                section = ""  # a new paragraph after ``Family history: ...`` is not of it
+            place = line.begin
+            for heading in headings:
+                yield from _between(text, place, heading.begin, section, line)
+                if heading.begin == heading.end:
+                    section = "" if section in closing_sections() else section
+                    continue
+                section, inline = heading.section, heading.end < line.end
+                begin, end = _trimmed(text, heading.begin, heading.end)
+                yield _Piece(Segment(begin, end, section, Kind.HEADING), True, None)
+                place = heading.end
+            yield from _between(text, place, line.end, section, line)
+
+
+def _between(text: str, begin: int, end: int, section: str, line: _Line) -> Iterator[_Piece]:
+    """Yield the item, the cells or the prose between two places of a line."""
+    begin, end = _trimmed(text, begin, end)
+    if begin == end:
+        return
+    opens, closing = begin == line.begin, line if end == line.end else None
+    bullet = _BULLET.match(text, begin, end)
+    inner = bullet.end() if bullet else begin
+    if text.find("\t", inner, end) == -1 and text.find("|", inner, end) == -1:
+        kind = Kind.ITEM if bullet and opens else Kind.SENTENCE
+        yield _Piece(Segment(begin, end, section, kind), opens, closing)
+        return
+    for cell in _CELL.finditer(text, begin, end):
+        left, right = _trimmed(text, cell.start(), cell.end())
+        if left < right:
+            yield _Piece(Segment(left, right, section, Kind.CELL), opens, None)
+
+
+def _joined(text: str, pieces: Iterator[_Piece]) -> Iterator[Segment]:
+    """Yield headings, cells, items and paragraphs: lines that go on are put together."""
+    held: _Piece | None = None
+    single = True
+    for piece in pieces:
+        if held is not None and _goes_on(text, held, piece):
+            joint = Segment(
+                held.segment.begin, piece.segment.end, held.segment.section, held.segment.kind
+            )
+            held, single = _Piece(joint, held.opens_line, piece.line), False
+            continue
+        if held is not None:
+            yield _as_item(text, held) if single else held.segment
+        held, single = piece, True
+    if held is not None:
+        yield _as_item(text, held) if single else held.segment
+
+
+def _as_item(text: str, piece: _Piece) -> Segment:
+    """Return a short line without a full stop, one of several, as an item."""
+    segment, line = piece.segment, piece.line
+    if (
+        segment.kind is not Kind.SENTENCE
+        or line is None
+        or line.alone
+        or not piece.opens_line
+        or segment.end - segment.begin > 2 * _NARROW
+        or text[segment.end - 1] in ".!?:"
+    ):
+        return segment
+    return Segment(segment.begin, segment.end, segment.section, Kind.ITEM)
+
+
+def _goes_on(text: str, held: _Piece, piece: _Piece) -> bool:
+    """Return whether a piece is the wrapped rest of the one before."""
+    last, line, new = held.line, piece.line, piece.segment
+    if last is None or not piece.opens_line or new.kind is not Kind.SENTENCE:
+        return False
+    if line is None or line.first or new.section != held.segment.section:
+        return False
+    if held.segment.kind is Kind.ITEM and line.indent > last.indent:
+        return True
+    if _UNFINISHED.search(text, max(last.begin, last.end - 8), last.end):
+        return True
+    if line.width < _NARROW:
+        return False
+    if text[new.begin].islower():
+        return True
+    word = text[new.begin : new.begin + _NARROW].split(None, 1)[0]
+    return line.wrapped and last.end - last.begin + 1 + len(word) > 0.9 * line.width
+
+
+def _sentences(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the sentences and numbered points of a paragraph."""
+    marks = _numbered(text, begin, end)
+    starts = {mark for mark, _ in marks}
+    inside = {place for mark, after in marks for place in range(mark, after)}
+    cuts = sorted(
+        starts
+        | {
+            stop.end()
+            for stop in _STOP.finditer(text, begin, end)
+            if stop.start() not in inside and _ends_sentence(text, begin, stop)
+        }
+    )
+    bullet = _BULLET.match(text, begin, end)
+    floor = bullet.end() if bullet else begin
+    place = begin
+    for cut in (*cuts, end):
+        if cut < floor:
+            continue
+        left, right = _trimmed(text, place, cut)
+        if left < right:
+            yield left, right
+        place = cut
+
+
+def _numbered(text: str, begin: int, end: int) -> list[tuple[int, int]]:
+    """Return where points 1, 2, 3, ... begin and their words begin, if there are two."""
+    found: list[tuple[int, int]] = []
+    for match in _NUMBERED.finditer(text, begin, end):
+        if int(match[1]) == len(found) + 1:
+            found.append(match.span())
+    return found if len(found) > 1 else []
+
+
+def _ends_sentence(text: str, begin: int, stop: re.Match[str]) -> bool:
+    """Return whether a full stop (or !, ?) with a blank after it ends a sentence."""
+    place = stop.start()
+    before = text[max(begin, place - 16) : place]
+    if stop[0] == "?" and (not before or before[-1] in " \t\n("):
+        return False  # ``? pneumonia``
+    if not stop[0].startswith(".") or not before:
+        return True
+    words = before.split()
+    if not words:
+        return True
+    word = words[-1].lower().lstrip("([\"'")
+    follows = text[stop.end() : stop.end() + 8].lstrip()[:1]
+    if len(word) == 1 and word.isalpha():
+        return len(words) > 1 and words[-2].lower() in _LETTERED
+    always = abbreviations().get(word)
+    if always is None:
+        return not (word == "no" and follows.isdigit())
+    return not always and follows.isupper()
+
+
+def _trimmed(text: str, begin: int, end: int) -> tuple[int, int]:
+    """Return two places without the blanks between them and the words."""
+    part = text[begin:end]
+    lead = len(part) - len(part.lstrip())
+    return (begin + lead, begin + len(part.rstrip())) if lead < len(part) else (begin, begin)

@@ -1,0 +1,120 @@
+"""From the mentions of a note to candidate codes, each with what in the note speaks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cmsearch.codes import Code, System
+from cmsearch.lexicon import Lexicon
+from cmsearch.notes.experience import Learned
+from cmsearch.notes.mentions import Span
+from cmsearch.rows import ConceptRow
+from cmsearch.types import Assertion
+
+# A phrase alone makes a code a candidate from here on; below, it only supports one.
+_SHARE = 0.15
+_SURPRISE = 6.0
+_ORDER = ("title", "inclusion", "includes", "index", "vocabulary")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A span of a note with what the note says of it."""
+
+    span: Span
+    section: str
+    heading: bool
+    assertion: Assertion
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A found span that is a form of the candidate, and the kind of the form."""
+
+    found: Found
+    template: str
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A code that a note may have, and what speaks for it.
+
+    Attributes:
+        concept: the code.
+        matches: the spans that are forms of it.
+        learned: the phrases that went with it in training notes.
+    """
+
+    concept: ConceptRow
+    matches: list[Match] = field(default_factory=list)
+    learned: list[Learned] = field(default_factory=list)
+
+    @property
+    def code(self) -> Code:
+        """Its identity."""
+        return Code(self.concept.code, System(self.concept.system))
+
+
+class Linker:
+    """Turns what was found in a note into candidates; remembers the concepts it read.
+
+    Args:
+        lexicon: the lexical half of an index.
+    """
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self._concepts: dict[int, ConceptRow] = {}
+        self._templates: dict[int, str] = {}
+        self._by_code: dict[tuple[str, str], ConceptRow | None] = {}
+
+    def candidates(
+        self, found: Sequence[Found], learned: Iterable[Learned], systems: Collection[System]
+    ) -> list[Candidate]:
+        """Return the candidates of a note, in order of their codes."""
+        names = {system.value for system in systems}
+        self._read(found)
+        pool: dict[int, Candidate] = {}
+        for item in found:
+            for concept_id, form in item.span.forms:
+                concept = self._concepts[concept_id]
+                if concept.system in names and concept.level == "code":
+                    candidate = pool.setdefault(concept_id, Candidate(concept))
+                    candidate.matches.append(Match(item, self._templates[form]))
+        if System.ICD10CM in systems:
+            self._add_learned(pool, learned)
+        return sorted(pool.values(), key=lambda item: (item.concept.system, item.concept.code))
+
+    def _add_learned(self, pool: dict[int, Candidate], learned: Iterable[Learned]) -> None:
+        by_code: dict[str, list[Learned]] = {}
+        for item in learned:
+            by_code.setdefault(item.code, []).append(item)
+        for code, items in by_code.items():
+            concept = self.by_code(Code(code, System.ICD10CM))
+            if concept is None:
+                continue
+            strong = any(item.share >= _SHARE or item.surprise >= _SURPRISE for item in items)
+            if concept.id in pool or strong:
+                pool.setdefault(concept.id, Candidate(concept)).learned = items
+
+    def by_code(self, code: Code) -> ConceptRow | None:
+        """Return the concept of a code, None if the index has none."""
+        place = (code.system.value, code.value)
+        if place not in self._by_code:
+            rows = self._lexicon.by_code(code.value)
+            self._by_code[place] = next((row for row in rows if row.system == place[0]), None)
+        return self._by_code[place]
+
+    def _read(self, found: Sequence[Found]) -> None:
+        pairs = {pair for item in found for pair in item.span.forms}
+        concepts = sorted({concept for concept, _ in pairs} - self._concepts.keys())
+        self._concepts.update(self._lexicon.concepts(concepts))
+        forms = sorted({form for _, form in pairs} - self._templates.keys())
+        self._templates.update((row.id, row.template) for row in self._lexicon.forms(forms))
+
+
+def strength(match: Match) -> tuple[int, int]:
+    """Return what orders the matches of a code, larger for a better one."""
+    kind = _ORDER.index(match.template) if match.template in _ORDER else len(_ORDER)
+    return match.found.span.words, -kind
