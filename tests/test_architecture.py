@@ -59,6 +59,7 @@ WALLS = {
     "sqlite3": ("lexicon",),
     "typer": ("cli.*",),
     "rich": ("cli.*",),
+    "striprtf": ("notes.text",),
     "bm25s": ("peers",),
     "sklearn": ("peers",),
     "click": (),
@@ -80,6 +81,7 @@ BY_NEED = {
     "batch.ray": ("ray",),
     "batch.parquet": ("pyarrow",),
     "batch.streams": ("pyarrow",),
+    "notes.text": ("striprtf",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
 MIDDLING = ("numpy", "onnxruntime", "faiss", "tokenizers", "sqlite3")

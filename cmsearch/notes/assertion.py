@@ -178,10 +178,12 @@ def _scopes(words: Words) -> _Scopes:
 
 def _mark(marks: dict[str, list[int]], effect: str, begin: int, end: int, count: int) -> None:
     """Open a scope at a word and close it at another; sums make marks of it."""
-    if begin < end:
-        row = marks.setdefault(effect, [0] * (count + 1))
-        row[begin] += 1
-        row[end] -= 1
+    if begin >= end:
+        return
+    if effect not in marks:
+        marks[effect] = [0] * (count + 1)
+    marks[effect][begin] += 1
+    marks[effect][end] -= 1
 
 
 def _stop_places(forms: list[str]) -> dict[tuple[str, str], list[int]]:

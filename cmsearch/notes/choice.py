@@ -27,7 +27,7 @@ FEATURES = (
     "learned_phrases", "learned_surprise", "surprise_second", "prior", "category_prior",
     "depth", "chapter", "billable", "unspecified", "other", "category_candidates",
     "child_is_candidate", "longest_sibling", "note_words", "candidates", "parent_is_candidate",
-    "present", "negated", "possible", "historical", "family",
+    "narrowed", "narrowed_alone", "present", "negated", "possible", "historical", "family",
 )  # fmt: skip
 
 
@@ -69,17 +69,22 @@ class Trees:
         """Return the sum of the leaves for each row of features, (n,)."""
         if not len(features) or not len(self.feature):
             return np.zeros(len(features), dtype=np.float32)
-        trees = np.arange(len(self.feature))[None, :]
-        rows = np.arange(len(features))[:, None]
-        node = np.zeros((len(features), len(self.feature)), dtype=np.int32)
-        while True:
-            asked = self.feature[trees, node]
-            if (asked < 0).all():
-                break
-            goes_left = features[rows, np.maximum(asked, 0)] <= self.threshold[trees, node]
-            after = np.where(goes_left, self.left[trees, node], self.right[trees, node])
-            node = np.where(asked < 0, node, after)
-        found: Matrix = self.value[trees, node].sum(axis=1, dtype=np.float64).astype(np.float32)
+        trees, most = self.feature.shape
+        feature, threshold = self.feature.ravel(), self.threshold.ravel()
+        first = np.arange(trees, dtype=np.int64) * most
+        tree = np.tile(first, len(features))
+        row = np.repeat(np.arange(len(features), dtype=np.int64) * features.shape[1], trees)
+        left, right, values = self.left.ravel(), self.right.ravel(), features.ravel()
+        node = tree.copy()
+        going = np.arange(len(node))
+        while len(going):
+            asked = feature[node[going]]
+            going, asked = going[asked >= 0], asked[asked >= 0]
+            here = node[going]
+            goes_left = values[row[going] + asked] <= threshold[here]
+            node[going] = tree[going] + np.where(goes_left, left[here], right[here])
+        leaves = self.value.ravel()[node].reshape(len(features), trees)
+        found: Matrix = leaves.sum(axis=1, dtype=np.float64).astype(np.float32)
         return found
 
 
@@ -274,9 +279,10 @@ def _said(item: Candidate) -> tuple[float, ...]:
     """Return which share of the mentions is present, negated, ..."""
     count = len(item.matches)
     if not count:
-        return (-1.0,) * 5
+        return (0.0,) * 2 + (-1.0,) * 5
+    narrowed = sum(match.narrowed for match in item.matches)
     said = Counter(match.found.assertion for match in item.matches)
     order = (Assertion.PRESENT, Assertion.NEGATED, Assertion.POSSIBLE)
     shares = [said[one] / count for one in (*order, Assertion.HISTORICAL, Assertion.FAMILY)]
     shares[2] += said[Assertion.HYPOTHETICAL] / count
-    return tuple(shares)
+    return (narrowed, float(narrowed == count), *shares)

@@ -10,21 +10,21 @@ from functools import lru_cache
 from cmsearch.notes.rules import rows
 
 LONGEST = 60  # characters of a heading
-_SAME = "*"  # a label that opens no section: a body system, a relative
+BODY_SYSTEM = "*"  # a label within a section: ``Lungs:``
+_NEUTRAL = "="  # a label that says nothing of sections: ``Mother:``
+_NONE = ("", BODY_SYSTEM, _NEUTRAL)
 _DECORATION = re.compile(r"[#*_=>\-\u2022\s]*(?:\d{1,2}[.)]\s+)?[*_]*")
 _CAPITALS = re.compile(r"(?:[A-Z][A-Z/&.\-]* ){0,4}[A-Z][A-Z/&.\-]*$")
 _LEADING = re.compile(r"[A-Z][A-Z/&\-]+(?: [A-Z/&][A-Z/&\-]*){0,6}(?=\s)")
 _DASH = re.compile(r"\s[\-\u2013\u2014]+\s")
+_FILLERS = re.compile(r"\b(?:the|this|brief|gross|detailed|in detail)\b|\(\w{1,3}\)|#\d*|[\[\]()]")
 _SHORT = frozenset("PMH PMHX PSH PSHX HPI ROS FHX SHX PMHx PSHx FHx SHx".split())  # noqa: SIM905
 _BREAKS = (". ", "; ", "  ", "\t", "! ", "| ")
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading and its section; without words (begin = end) the end of a section.
-
-    ``label`` is False for an unknown heading.
-    """
+    """A heading and its section; one without words (begin = end) may only end a section."""
 
     begin: int
     end: int
@@ -38,17 +38,17 @@ def known() -> dict[str, str]:
 
 
 def label(words: str) -> str:
-    """Return a heading without what differs between writers: case, dots, hyphens, marks."""
+    """Return a heading without what differs between writers: case, dots, hyphens, fillers."""
     plain = words.lower().replace("&", " and ").replace(".", "").replace("-", " ")
-    plain = " ".join(plain.replace("'", "").strip(" *_#=>:[]()\t").split())
-    return plain.replace(" /", "/").replace("/ ", "/")
+    plain = _FILLERS.sub(" ", plain.replace("'", "").replace("/", " / ")).strip(" *_=>:\t")
+    return " ".join(plain.split()).replace(" / ", "/")
 
 
 def find_headings(text: str, begin: int, end: int) -> list[Heading]:
     """Return the headings in a line, from left to right.
 
-    An unknown heading in capitals at the beginning of the line comes without words and
-    without section: what it opens is not known, but something ends there.
+    An unknown heading in capitals at the beginning of the line, and a body system, come
+    without words: they stay with what follows, but some sections end there.
     """
     first = _at_start(text, begin, end)
     found = [first] if first is not None else []
@@ -69,8 +69,8 @@ def _at_start(text: str, begin: int, end: int) -> Heading | None:
     if ":" in head:
         words = head[: head.index(":")]
         section = _section(words)
-        if section == _SAME:
-            return None
+        if section in (BODY_SYSTEM, _NEUTRAL):
+            return Heading(begin, begin, section) if section == BODY_SYSTEM else None
         stop = start + len(words) + 1
         if section:
             return Heading(begin, _after_marks(text, stop, end), section)
@@ -78,7 +78,7 @@ def _at_start(text: str, begin: int, end: int) -> Heading | None:
         return Heading(begin, begin, "") if capital else None
     if end - start <= LONGEST and head[0].isupper():
         section = _section(head)
-        if section not in ("", _SAME) and len(label(head)) > 2:
+        if section not in _NONE and len(label(head)) > 2:
             return Heading(begin, end, section)
     return _without_colon(text, begin, start, head)
 
@@ -88,7 +88,7 @@ def _without_colon(text: str, begin: int, start: int, head: str) -> Heading | No
     dash = _DASH.search(head)
     if dash is not None and head[0].isupper():
         section = _section(head[: dash.start()])
-        if section not in ("", _SAME) and dash.start() > 2:
+        if section not in _NONE and dash.start() > 2:
             return Heading(begin, start + dash.end(), section)
     capitals = _LEADING.match(head)
     if capitals is None:
@@ -97,7 +97,7 @@ def _without_colon(text: str, begin: int, start: int, head: str) -> Heading | No
     following = head[capitals.end() :].split(None, 1)
     if following and (following[0][:1].isupper() or following[0][:1].isdigit()):
         section = _section(capitals[0])
-        if section not in ("", _SAME) and len(capitals[0]) > 3:
+        if section not in _NONE and len(capitals[0]) > 3:
             return Heading(begin, start + capitals.end(), section)
     if run[0] in _SHORT:
         return Heading(begin, start + len(run[0]), _section(run[0]))
@@ -134,7 +134,7 @@ def _capital_heading(words: str, start: int, colon: int) -> Heading | None:
     lead = len(words) - len(words.lstrip(" \t*_"))
     words = words[lead:]
     section = _section(words)
-    if section in ("", _SAME) or not words[0].isupper() or len(words) < 2:
+    if section in _NONE or not words[0].isupper() or len(words) < 2:
         return None
     return Heading(start + lead, colon + 1, section)
 
@@ -147,7 +147,7 @@ def _in_capitals(window: str, start: int, colon: int) -> Heading | None:
     words = run[0]
     while words:
         section = _section(words)
-        if section not in ("", _SAME) and len(words) > 1:
+        if section not in _NONE and len(words) > 1:
             return Heading(start + len(window) - len(words), colon + 1, section)
         words = words.partition(" ")[2]
     return None

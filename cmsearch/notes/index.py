@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from cmsearch import search
 from cmsearch.codes import System
-from cmsearch.notes import suggest
-from cmsearch.types import Suggestion
+from cmsearch.notes import listing, suggest
+from cmsearch.types import Mention, Suggestion
 
 
 class Index(search.Index):
-    """An open index: ``search`` and ``nearest`` for phrases and codes, ``suggest`` for notes."""
+    """An open index: ``search`` and ``nearest`` for phrases and codes, ``suggest`` for notes.
+
+    ``mentions`` gives what in a note is codable.
+    """
 
     def suggest(
         self,
@@ -36,3 +39,12 @@ class Index(search.Index):
             code_negated=code_negated,
             everything=everything,
         )
+
+    def mentions(
+        self, texts: Sequence[str], *, k: int = 3, systems: Sequence[System] = ()
+    ) -> list[list[Mention]]:
+        """Return the codable mentions of each note with their best codes, in its order.
+
+        See ``cmsearch.notes.listing.mentions`` for the arguments.
+        """
+        return listing.mentions(self, texts, k=k, systems=systems)

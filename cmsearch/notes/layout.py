@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 
-from cmsearch.notes.headings import find_headings
-from cmsearch.notes.rules import abbreviations, closing_sections
+from cmsearch.notes.headings import BODY_SYSTEM, find_headings
+from cmsearch.notes.rules import abbreviations, closed_by, members
 
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -26,11 +27,13 @@ _STOP = re.compile(
     r"""(?<![.!?])[.!?]++["')\]\u201d\u2019]*+(?=\s)|(?<=[a-z]{2})\.(?=[A-Z][a-z])"""
 )
 _UNFINISHED = re.compile(
-    r"(?:[,;(\-/&\u2013]|\b(?:and|or|of|the|a|an|with|to|in|for|no|is|was|his|her))$", re.IGNORECASE
+    r"(?:[,;(\-/&\u2013]|\b(?:and|or|of|the|a|an|with|to|in|for|his|her)|\w \b(?:no|is|was))$",
+    re.IGNORECASE,
 )
 _LETTERED = frozenset(
     "type grade stage group class hepatitis vitamin influenza factor protein category".split()  # noqa: SIM905
 )
+_LETTERS = re.compile(r"[a-z]+")
 _NARROW = 40  # a block of lines that are all shorter is a list, not wrapped prose
 
 
@@ -137,23 +140,44 @@ def _measured(block: list[_Line]) -> list[_Line]:
 
 def _pieces(text: str) -> Iterator[_Piece]:
     """Yield headings, and what stands between them in each line."""
-    section, inline = "", False
-    for block in _blocks(text):
-        for line in block:
-            headings = find_headings(text, line.begin, line.end)
-            if line.first and inline and not headings and section == "family history":
-                section = ""  # a new paragraph after ``Family history: ...`` is not of it
-            place = line.begin
-            for heading in headings:
-                yield from _between(text, place, heading.begin, section, line)
-                if heading.begin == heading.end:
-                    section = "" if section in closing_sections() else section
-                    continue
-                section, inline = heading.section, heading.end < line.end
-                begin, end = _trimmed(text, heading.begin, heading.end)
-                yield _Piece(Segment(begin, end, section, Kind.HEADING), True, None)
-                place = heading.end
-            yield from _between(text, place, line.end, section, line)
+    section, place, last = "", 0, 0
+    for line in chain.from_iterable(_blocks(text)):
+        headings = find_headings(text, line.begin, line.end)
+        if section == "family history" and not headings and _leaves_family(text, last, line):
+            section = ""
+        place, last = line.begin, line.end
+        for heading in headings:
+            yield from _between(text, place, heading.begin, section, line)
+            if heading.begin == heading.end:
+                section = _after_label(section, heading.section)
+                continue
+            section, place = heading.section, heading.end
+            last = 0 if heading.end == line.end else last
+            begin, end = _trimmed(text, heading.begin, heading.end)
+            yield _Piece(Segment(begin, end, section, Kind.HEADING), True, None)
+        yield from _between(text, place, line.end, section, line)
+
+
+def _after_label(section: str, label: str) -> str:
+    """Return the section after a label that opens none itself."""
+    if label == BODY_SYSTEM:
+        if section == "vital signs":
+            return "exam"
+        return "" if section in closed_by("body systems") else section
+    return "" if section in closed_by("unknown") else section
+
+
+def _leaves_family(text: str, last: int, line: _Line) -> bool:
+    """Return whether a line after a finished one (it ends at ``last``) is of no relative.
+
+    Many notes have no heading after ``Family history: ...``, and go on with the patient.
+    """
+    if not last or (text[last - 1] not in ".!?" and not line.first):
+        return False
+    if _BULLET.match(text, line.begin, line.end):
+        return False
+    words = _LETTERS.findall(text[line.begin : line.end].lower())
+    return members("relative").isdisjoint(words) and "family" not in words
 
 
 def _between(text: str, begin: int, end: int, section: str, line: _Line) -> Iterator[_Piece]:
@@ -216,7 +240,7 @@ def _goes_on(text: str, held: _Piece, piece: _Piece) -> bool:
         return False
     if held.segment.kind is Kind.ITEM and line.indent > last.indent:
         return True
-    if _UNFINISHED.search(text, max(last.begin, last.end - 8), last.end):
+    if _UNFINISHED.search(text, max(last.begin, last.end - 6), last.end):
         return True
     if line.width < _NARROW:
         return False

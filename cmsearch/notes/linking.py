@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cmsearch.codes import Code, System
 from cmsearch.lexicon import Lexicon
 from cmsearch.notes.experience import Learned
-from cmsearch.notes.mentions import Span
+from cmsearch.notes.mentions import Span, Word
+from cmsearch.notes.specific import Specifier
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Assertion
 
 # A phrase alone makes a code a candidate from here on; below, it only supports one.
 _SHARE = 0.15
 _SURPRISE = 6.0
+_BESIDE = 5
 _ORDER = ("title", "inclusion", "includes", "index", "vocabulary")
 
 
@@ -30,10 +32,16 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A found span that is a form of the candidate, and the kind of the form."""
+    """A found span that is a form of the candidate: the form's id in the index and its kind.
+
+    ``narrowed`` says that the form is of a header or an unspecified code, and that words
+    beside the span led on to the candidate.
+    """
 
     found: Found
+    form: int
     template: str
+    narrowed: bool = False
 
 
 @dataclass(slots=True)
@@ -68,11 +76,23 @@ class Linker:
         self._concepts: dict[int, ConceptRow] = {}
         self._templates: dict[int, str] = {}
         self._by_code: dict[tuple[str, str], ConceptRow | None] = {}
+        self.specifier = Specifier(lexicon)
 
     def candidates(
-        self, found: Sequence[Found], learned: Iterable[Learned], systems: Collection[System]
+        self,
+        found: Sequence[Found],
+        words: Sequence[Word],
+        learned: Iterable[Learned],
+        systems: Collection[System],
     ) -> list[Candidate]:
-        """Return the candidates of a note, in order of their codes."""
+        """Return the candidates of a note, in order of their codes.
+
+        Args:
+            found: its spans.
+            words: its words.
+            learned: what training notes say of its phrases.
+            systems: the code systems to look in.
+        """
         names = {system.value for system in systems}
         self._read(found)
         pool: dict[int, Candidate] = {}
@@ -81,10 +101,25 @@ class Linker:
                 concept = self._concepts[concept_id]
                 if concept.system in names and concept.level == "code":
                     candidate = pool.setdefault(concept_id, Candidate(concept))
-                    candidate.matches.append(Match(item, self._templates[form]))
+                    candidate.matches.append(Match(item, form, self._templates[form]))
+        self._narrow(pool, words)
         if System.ICD10CM in systems:
             self._add_learned(pool, learned)
         return sorted(pool.values(), key=lambda item: (item.concept.system, item.concept.code))
+
+    def _narrow(self, pool: dict[int, Candidate], words: Sequence[Word]) -> None:
+        """Add the more specific codes that the words beside the spans lead to."""
+        for candidate in list(pool.values()):
+            concept = candidate.concept
+            if concept.billable and "unspecified" not in concept.title.casefold():
+                continue
+            for match in candidate.matches:
+                said = _beside(match.found.span, words)
+                for row in self.specifier.specific(concept, said).concepts:
+                    if row.id != concept.id:
+                        narrowed = pool.setdefault(row.id, Candidate(row))
+                        if not any(one.found is match.found for one in narrowed.matches):
+                            narrowed.matches.append(replace(match, narrowed=True))
 
     def _add_learned(self, pool: dict[int, Candidate], learned: Iterable[Learned]) -> None:
         by_code: dict[str, list[Learned]] = {}
@@ -112,6 +147,22 @@ class Linker:
         self._concepts.update(self._lexicon.concepts(concepts))
         forms = sorted({form for _, form in pairs} - self._templates.keys())
         self._templates.update((row.id, row.template) for row in self._lexicon.forms(forms))
+
+
+def _beside(span: Span, words: Sequence[Word]) -> frozenset[str]:
+    """Return the stems of a span and of the words around it, up to the next break."""
+    first = max(0, span.first - _BESIDE)
+    near = words[first : span.last + _BESIDE]
+    run = words[span.first].run
+    return frozenset(word.stem for word in near if word.run == run)
+
+
+def beside(matches: Iterable[Match], words: Sequence[Word]) -> frozenset[str]:
+    """Return the stems of the words in and around the spans of some matches."""
+    found: frozenset[str] = frozenset()
+    for match in matches:
+        found |= _beside(match.found.span, words)
+    return found
 
 
 def strength(match: Match) -> tuple[int, int]:

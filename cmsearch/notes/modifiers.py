@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _REACH = 6  # words before and after a mention in which its modifiers are looked for
-_WIDE = 400  # characters around a mention that are read at most
+_WIDE = 200  # characters around a mention that are read at most
 _BREAKS = frozenset(".;:")
 _OTHERS = frozenset("and or but with".split())  # noqa: SIM905
 _WEEKS = re.compile(

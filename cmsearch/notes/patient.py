@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 from cmsearch.notes.assertion import contexts
 from cmsearch.notes.layout import Segment, segments
 from cmsearch.notes.rules import members
+from cmsearch.types import Assertion
 
 _FEMALE = "woman|female|lady|girl|f|wf|bf|hf|primigravida|multigravida|gravida"
 _MALE = "man|male|gentleman|boy|m|wm|bm|hm"
@@ -30,7 +32,9 @@ _PREGNANT = re.compile(
     r"weeks? pregnant|(?:first|second|third|1st|2nd|3rd) trimester)\b",
     re.IGNORECASE,
 )
+_LETTERS = re.compile(r"[a-z]+")
 _OLDEST = 120
+_MOST_AGES = 50  # of a note that are looked at
 
 
 class Sex(Enum):
@@ -67,29 +71,33 @@ def patient(text: str, layout: Sequence[Segment] | None = None) -> Patient:
 
 def _introduced(text: str, parts: Sequence[Segment]) -> tuple[int | None, Sex | None]:
     """Return age and sex as a note states them: ``67-year-old woman``, ``Sex: F``."""
-    age: int | None = None
-    sex: Sex | None = None
-    for part in parts:
-        if part.section == "family history":
+    given, stated = _STATED_SEX.search(text), _STATED_AGE.search(text)
+    age = int(stated[1]) if stated is not None and int(stated[1]) <= _OLDEST else None
+    sex = None if given is None else _sex(given[1].lower().startswith("f"))
+    matches = list(islice(_ages(text, parts), _MOST_AGES))
+    said = contexts(text, parts, [match.span() for match in matches])
+    for match, context in zip(matches, said, strict=True):
+        after = text[match.end() : match.end() + 60]
+        if context.family or _relative_follows(after):
             continue
-        words = text[part.begin : part.end]
-        for match in _AGE.finditer(words):
-            after = words[match.end() : match.end() + 60]
-            if _of_relative(words[max(0, match.start() - 40) : match.start()], after):
-                continue
-            noun = _NOUN.search(after)
-            if age is None:
-                age = _years(match)
-            if sex is None and noun is not None:
-                sex = Sex.FEMALE if noun[1] else Sex.MALE
-            break
-        if age is None and (stated := _STATED_AGE.search(words)) is not None:
-            age = int(stated[1]) if int(stated[1]) <= _OLDEST else None
-        if sex is None and (given := _STATED_SEX.search(words)) is not None:
-            sex = Sex.FEMALE if given[1].lower().startswith("f") else Sex.MALE
+        noun = _NOUN.search(after)
+        if sex is None and noun is not None:
+            sex = _sex(noun[1] is not None)
+        if age is None:
+            age = _years(match)
         if age is not None and sex is not None:
             break
     return age, sex
+
+
+def _ages(text: str, parts: Sequence[Segment]) -> Iterator[re.Match[str]]:
+    for part in parts:
+        if part.section != "family history":
+            yield from _AGE.finditer(text, part.begin, part.end)
+
+
+def _sex(female: bool) -> Sex:
+    return Sex.FEMALE if female else Sex.MALE
 
 
 def _years(match: re.Match[str]) -> int | None:
@@ -101,10 +109,9 @@ def _years(match: re.Match[str]) -> int | None:
     return number if number <= _OLDEST else None
 
 
-def _of_relative(before: str, after: str) -> bool:
+def _relative_follows(after: str) -> bool:
     """Return whether an age is that of a relative (``his 45-year-old brother``)."""
-    near = re.findall(r"[a-z]+", before.lower())[-4:] + re.findall(r"[a-z]+", after.lower())[:3]
-    return not members("relative").isdisjoint(near)
+    return not members("relative").isdisjoint(_LETTERS.findall(after.lower())[:3])
 
 
 def _by_words(text: str, parts: Sequence[Segment]) -> Sex | None:
@@ -126,17 +133,12 @@ def _by_words(text: str, parts: Sequence[Segment]) -> Sex | None:
 
 
 def _names_relative(words: str) -> bool:
-    return not members("relative").isdisjoint(re.findall(r"[a-z]+", words.lower()))
+    return not members("relative").isdisjoint(_LETTERS.findall(words.lower()))
 
 
 def _pregnant(text: str, parts: Sequence[Segment]) -> bool:
     spans = [
-        match.span()
-        for part in parts
-        for match in _PREGNANT.finditer(text, part.begin, part.end)
-        if not _names_relative(text[max(part.begin, match.start() - 40) : match.end()])
+        match.span() for part in parts for match in _PREGNANT.finditer(text, part.begin, part.end)
     ]
-    return any(
-        not (said.negated or said.possible or said.hypothetical or said.historical or said.family)
-        for said in contexts(text, parts, spans)
-    )
+    said = contexts(text, parts, spans)
+    return any(context.assertion is Assertion.PRESENT for context in said)

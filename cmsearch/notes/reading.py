@@ -76,7 +76,7 @@ class Reader:
     ) -> list[Candidate]:
         """Return the candidates of a note, in order of their codes."""
         learned = experience.recall(reading.words)
-        return self.linker.candidates(reading.found, learned, systems)
+        return self.linker.candidates(reading.found, reading.words, learned, systems)
 
     def features(
         self, reading: Reading, candidates: Sequence[Candidate], experience: Experience

@@ -23,10 +23,11 @@ def abbreviations() -> dict[str, bool]:
     return {short: follows == "always" for short, follows, _ in rows("abbreviations")}
 
 
-@lru_cache(maxsize=1)
-def closing_sections() -> frozenset[str]:
-    """Return the sections that end where an unknown heading begins."""
-    return frozenset(section for section, _, closes, _ in rows("sections") if closes == "yes")
+@lru_cache(maxsize=2)
+def closed_by(label: str) -> frozenset[str]:
+    """Return the sections that end at a label: an unknown heading, or that of a body system."""
+    kinds = ("body systems",) if label == "body systems" else ("body systems", "unknown")
+    return frozenset(section for section, _, closes, _ in rows("sections") if closes in kinds)
 
 
 @lru_cache(maxsize=1)

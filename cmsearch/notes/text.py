@@ -35,6 +35,7 @@ _KINDS = (
     (b"\x7fELF", "a program", "name the note's own file"),
 )
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_BLANKS = re.compile(r"\s+")
 _CDA = "{urn:hl7-org:v3}"
 _BLOCKS = frozenset(
     f"{_CDA}{tag}" for tag in ("title", "text", "paragraph", "item", "tr", "caption", "br", "list")
@@ -199,7 +200,7 @@ def _cda(data: bytes, name: str) -> str:
                 element = section.find(f"{_CDA}{tag}")
                 if element is not None:
                     parts += _block_text(element)
-        return re.sub(r"[ ]*\n\s*", "\n", "".join(parts)).strip()
+        return re.sub(r" *\n\s*", "\n", "".join(parts)).strip()
     raise NoteError(fault)
 
 
@@ -212,9 +213,9 @@ def _block_text(root: Element) -> Iterator[str]:
         if closing:
             yield "\n" if block else "\t" if cell else ""
             if element is not root:
-                yield " ".join((element.tail or "").split(" "))
+                yield _BLANKS.sub(" ", element.tail or "")
             continue
         yield "\n" if block else ""
-        yield " ".join((element.text or "").split())
+        yield _BLANKS.sub(" ", element.text or "")
         stack.append((element, True))
         stack += [(child, False) for child in reversed(element)]

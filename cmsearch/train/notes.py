@@ -73,11 +73,27 @@ class NotesConfig:
 
 @dataclass(frozen=True, slots=True)
 class CodedNote:
-    """A note as it was read, and the codes that its coder gave."""
+    """A note as it was read, and the codes that its coder gave.
+
+    Attributes:
+        mentioned: codes whose words stand in it, each with the keys of the phrases.
+    """
 
     id: str
     reading: Reading
     codes: frozenset[str]
+    mentioned: tuple[tuple[str, frozenset[str]], ...]
+
+    @classmethod
+    def of(cls, values: dict[str, Any], reader: Reader) -> CodedNote:
+        """Return the note of a line ({"id", "text", "codes"})."""
+        reading = reader.read(values["text"])
+        items = reader.candidates(reading, Experience.none(), _SYSTEMS)
+        mentioned = tuple(
+            (item.concept.code, frozenset(match.found.span.key for match in item.matches))
+            for item in items
+        )
+        return cls(str(values["id"]), reading, frozenset(values["codes"]), mentioned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +117,7 @@ def read_coded(path: Path, reader: Reader) -> list[CodedNote]:
         with opened(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
-                    values = json.loads(line)
-                    found.append(
-                        CodedNote(
-                            str(values["id"]), reader.read(values["text"]),
-                            frozenset(values["codes"]),
-                        )
-                    )  # fmt: skip
+                    found.append(CodedNote.of(json.loads(line), reader))
                 except (ValueError, KeyError, TypeError) as error:
                     raise TrainingError(
                         f"{path}, line {number}: no coded note; it must hold id, text and codes"
@@ -117,7 +127,7 @@ def read_coded(path: Path, reader: Reader) -> list[CodedNote]:
     return found
 
 
-def count(notes: Sequence[CodedNote], reader: Reader, config: NotesConfig) -> Experience:
+def count(notes: Sequence[CodedNote], config: NotesConfig) -> Experience:
     """Return the experience of having coded the notes."""
     codes: Counter[str] = Counter()
     categories: Counter[str] = Counter()
@@ -131,11 +141,10 @@ def count(notes: Sequence[CodedNote], reader: Reader, config: NotesConfig) -> Ex
         for phrase in phrases(note.reading.words):
             of_phrase[phrase] += 1
             both.setdefault(phrase, Counter()).update(note.codes)
-        for item in reader.candidates(note.reading, Experience.none(), _SYSTEMS):
-            code = item.concept.code
+        for code, phrases_of_code in note.mentioned:
             given = code in note.codes
             _tally(mentioned, code, given)
-            for key in {match.found.span.key for match in item.matches}:
+            for key in phrases_of_code:
                 _tally(keys, f"{code} {key}", given)
     priors = {code: number / len(notes) for code, number in codes.items()}
     return Experience(
@@ -180,7 +189,7 @@ def crossed(notes: Sequence[CodedNote], reader: Reader, config: NotesConfig) -> 
     found: list[Judged | None] = [None] * len(notes)
     for fold in range(config.folds):
         others = [note for row, note in enumerate(notes) if row % config.folds != fold]
-        experience = count(others, reader, config)
+        experience = count(others, config)
         for row in range(fold, len(notes), config.folds):
             found[row] = judge(notes[row], reader, experience)
     return [item for item in found if item is not None]
@@ -315,7 +324,7 @@ def fit(notes: Sequence[CodedNote], reader: Reader, config: NotesConfig) -> tupl
             "probabilities": [round(value, 5) for value in heights],
         },
         "trees": nodes(boost(judged, config)),
-        "experience": count(notes, reader, config).to_json(),
+        "experience": count(notes, config).to_json(),
     }
     Choice.from_json(values)  # what is written can be read
     return json.dumps(values, separators=(",", ":")) + "\n", f1

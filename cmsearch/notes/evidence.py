@@ -1,0 +1,74 @@
+"""What supports a suggestion: mentions in the note, and one line for the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cmsearch.notes.assertion import contexts
+from cmsearch.notes.experience import Experience
+from cmsearch.notes.linking import Match, strength
+from cmsearch.notes.proposals import Proposal
+from cmsearch.notes.reading import Reading
+from cmsearch.types import Mention
+
+_MOST = 8
+_MOST_LEARNED = 3
+_KINDS = {
+    "title": "its title",
+    "inclusion": "an inclusion term",
+    "includes": "an includes note",
+    "index": "an index entry",
+    "vocabulary": "an everyday wording of it",
+}
+
+
+def evidence(reading: Reading, item: Proposal) -> tuple[Mention, ...]:
+    """Return the mentions that support a proposal, in the order of the note."""
+    places = {(one.begin, one.end) for one in item.stated}
+    places |= _outermost(item.matches, room=_MOST - len(places))
+    if not places:
+        best = sorted(item.learned, key=lambda one: (-one.surprise, one.begin))
+        places = {(one.begin, one.end) for one in best[:_MOST_LEARNED]}
+    ordered = sorted(places)
+    said = contexts(reading.text, reading.segments, ordered)
+    return tuple(
+        Mention(
+            text=reading.text[begin:end],
+            begin=begin,
+            end=end,
+            section=reading.section_at(begin),
+            assertion=context.assertion,
+        )
+        for (begin, end), context in zip(ordered, said, strict=True)
+    )
+
+
+def _outermost(matches: Iterable[Match], *, room: int) -> set[tuple[int, int]]:
+    """Return the places of the best matches, without those inside others."""
+    places: list[tuple[int, int]] = []
+    for match in sorted(matches, key=strength, reverse=True):
+        span = match.found.span
+        if not any(begin <= span.begin and span.end <= end for begin, end in places):
+            places.append((span.begin, span.end))
+    return set(places[: max(0, room)])
+
+
+def why(item: Proposal, experience: Experience) -> str:
+    """Return one line on what brought a code."""
+    if item.because:
+        return item.because
+    if item.stated:
+        return f"a problem that the note lists; nearest form: {item.stated[0].matched}"
+    if item.matches:
+        best = max(item.matches, key=strength)
+        kind = _KINDS.get(best.template, "a form of it")
+        line = f"the note has the words of {kind}"
+        if best.narrowed:
+            line = "the note names its header, and words beside it lead on to it"
+        count, given = experience.mentioned.get(item.concept.code, (0, 0))
+        return f"{line}; coders gave it in {given} of {count} such notes" if count else line
+    if not item.learned:
+        return ""
+    best_learned = max(item.learned, key=lambda one: (one.surprise, one.phrase))
+    count, _ = experience.phrases[best_learned.phrase]
+    return f"coders gave it in {best_learned.notes} of {count} notes with these words"

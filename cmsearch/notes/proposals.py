@@ -1,0 +1,106 @@
+"""Proposals of one note on their way to suggestions: merged, settled, combined, ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cmsearch.codes import Code, System
+from cmsearch.notes.experience import Learned
+from cmsearch.notes.linking import Linker, Match
+from cmsearch.notes.rules import rows
+from cmsearch.notes.visit import Stated
+from cmsearch.rows import ConceptRow
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A code that may be suggested.
+
+    Attributes:
+        concept: the code.
+        chance: how likely a coder gives it.
+        matches, learned, stated: what speaks for it.
+        missing: what the note would have to say to be more specific.
+        because: the rule that put it in place of another.
+        held_back: the rule that holds it back; empty for none.
+    """
+
+    concept: ConceptRow
+    chance: float
+    matches: tuple[Match, ...] = ()
+    learned: tuple[Learned, ...] = ()
+    stated: tuple[Stated, ...] = ()
+    missing: str = ""
+    because: str = ""
+    held_back: str = ""
+
+
+def merged(proposals: Iterable[Proposal]) -> list[Proposal]:
+    """Return the proposals with one for each code: the likeliest, with all that speaks for it."""
+    found: dict[int, Proposal] = {}
+    for item in proposals:
+        kept = found.get(item.concept.id)
+        if kept is None:
+            found[item.concept.id] = item
+            continue
+        best = max((kept, item), key=lambda one: (not one.held_back, one.chance))
+        found[item.concept.id] = replace(
+            best,
+            matches=tuple(dict.fromkeys((*kept.matches, *item.matches))),
+            learned=tuple(dict.fromkeys((*kept.learned, *item.learned))),
+            stated=tuple(dict.fromkeys((*kept.stated, *item.stated))),
+        )
+    return list(found.values())
+
+
+def settled(
+    proposals: Iterable[Proposal], linker: Linker, said: Mapping[int, frozenset[str]]
+) -> list[Proposal]:
+    """Return the proposals with the codes that a claim may carry in place of headers.
+
+    Args:
+        proposals: the proposals.
+        linker: leads from headers to codes.
+        said: by concept, the stems of the words beside its mentions.
+    """
+    found = []
+    for item in proposals:
+        if item.concept.billable or item.concept.system != System.ICD10CM.value:
+            found.append(item)
+            continue
+        near = said.get(item.concept.id, frozenset())
+        specific = linker.specifier.specific(item.concept, near)
+        missing = item.missing or specific.missing
+        found += [replace(item, concept=row, missing=missing) for row in specific.concepts]
+    return merged(found)
+
+
+def combined(proposals: Sequence[Proposal], linker: Linker, least: float) -> list[Proposal]:
+    """Return the proposals with combination codes where two conditions go together.
+
+    Args:
+        proposals: the proposals.
+        linker: gives concepts by code.
+        least: the chance from which on a code counts.
+    """
+    found = list(proposals)
+    for given, beside, instead, source in rows("combinations"):
+        likely = [item for item in found if item.chance >= least and not item.held_back]
+        present = any(item.concept.code.startswith(beside) for item in likely)
+        single = next((item for item in likely if item.concept.code == given), None)
+        concept = linker.by_code(Code(instead, System.ICD10CM))
+        if not present or single is None or concept is None:
+            continue
+        found.remove(single)
+        found.append(replace(single, concept=concept, because=source))
+        found.append(replace(single, held_back=f"coded as {instead} ({source})"))
+    return merged(found)
+
+
+def ordered(proposals: Iterable[Proposal]) -> list[Proposal]:
+    """Return the proposals, the likeliest first; ties go by code."""
+    return sorted(
+        proposals,
+        key=lambda item: (-round(item.chance, 4), item.concept.code, item.concept.system),
+    )

@@ -1,0 +1,179 @@
+"""Codes for the problems of a visit note: each statement searched, weighed and made specific.
+
+A note with diagnosis sections says itself what it is about. Its statements ("Right knee
+posterior cruciate ligament strain.") are searched as a whole or in parts; what is uncertain
+is not coded (ICD-10-CM Official Guidelines, section IV.H), the symptom beside it is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+
+from cmsearch.codes import Code, System
+from cmsearch.notes.experience import Experience, association
+from cmsearch.notes.linking import Linker
+from cmsearch.notes.problems import Problem
+from cmsearch.notes.specific import Specific
+from cmsearch.rows import ConceptRow
+from cmsearch.types import Hit
+from cmsearch.wording import terms, tokens
+
+_UNCERTAIN = re.compile(
+    r"[,;]?\s*\b(?:possibl[ey]|probabl[ey]|suspicious for|suspected|suspect|(?:most )?likely|"
+    r"rule[ -]out|r/o|versus|vs\.?|concern(?:ing)? for|questionable|cannot exclude)\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_CUT = re.compile(
+    r"\s*(?:[,;]\s+(?:and\s+)?|\s+and\s+|\s+with\s+|"
+    r"\s+(?:due to|secondary to|consistent with|in the setting of)\s+)",
+    re.IGNORECASE,
+)
+_HITS = 24
+_MOST_PROBLEMS = 60
+_SURE = 0.97  # a search score beyond says no more
+_PRIOR_WEIGHT = 0.6
+_PRIOR_NOTES = 500
+_OTHER = re.compile(r"other\b|secondary\b", re.IGNORECASE)
+_OTHER_COSTS = 1.5
+_SIDES = frozenset(("left", "right", "bilater"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A code for a problem.
+
+    Attributes:
+        concept: the code.
+        score: a logit; how surely the words mean the code.
+        begin, end: where the words stand.
+        section: their section.
+        matched: the form that was found.
+        missing: what the note would have to say to be more specific.
+    """
+
+    concept: ConceptRow
+    score: float
+    begin: int
+    end: int
+    section: str
+    matched: str
+    missing: str
+
+
+_Ranked = tuple[float, str, Specific]
+
+
+class ProblemCoder:
+    """Codes the problems of notes; remembers what it searched.
+
+    Args:
+        search: returns the hits for a phrase.
+        linker: gives concepts by code.
+        experience: what training notes taught.
+    """
+
+    def __init__(
+        self,
+        search: Callable[[str, int], Sequence[Hit]],
+        linker: Linker,
+        experience: Experience,
+    ) -> None:
+        self._search = search
+        self._linker = linker
+        self._experience = experience
+        self._hits: dict[str, Sequence[Hit]] = {}
+
+    def code(self, text: str, found: Sequence[Problem], around: Set[str]) -> list[Stated]:
+        """Return the codes of the problems of a note, in its order.
+
+        Args:
+            text: the note.
+            found: its problems.
+            around: the stems of all its words.
+        """
+        coded: dict[int, Stated] = {}
+        for problem in found[:_MOST_PROBLEMS]:
+            for begin, end in self._parts(text, problem, around):
+                for stated in self._one(text, begin, end, problem.section, around):
+                    kept = coded.get(stated.concept.id)
+                    if kept is None or kept.score < stated.score:
+                        coded[stated.concept.id] = stated
+        return sorted(coded.values(), key=lambda one: (one.begin, one.concept.code))
+
+    def _parts(self, text: str, problem: Problem, around: Set[str]) -> list[tuple[int, int]]:
+        """Return the stretches to code: the statement, or its parts if they say more."""
+        begin, end = problem.begin, problem.end
+        doubt = _UNCERTAIN.search(text, begin, end)
+        if doubt is not None and doubt.start() - begin > 3:
+            end = doubt.start()
+        parts, start = [], begin
+        for cut in _CUT.finditer(text, begin, end):
+            parts.append((start, cut.start()))
+            start = cut.end()
+        parts = [part for part in (*parts, (start, end)) if part[1] - part[0] > 2]
+        if len(parts) < 2:
+            return [(begin, end)]
+        whole = self._ranked(text[begin:end], around)
+        each = [self._ranked(text[first:last], around) for first, last in parts]
+        if whole and min(one[0][0] if one else -9.0 for one in each) < whole[0][0]:
+            return [(begin, end)]
+        return parts
+
+    def _one(self, text: str, begin: int, end: int, section: str, around: Set[str]) -> list[Stated]:
+        ranked = self._ranked(text[begin:end], around)
+        if not ranked:
+            return []
+        score, matched, specific = ranked[0]
+        return [
+            Stated(row, score, begin, end, section, matched, specific.missing)
+            for row in specific.concepts
+        ]
+
+    def _ranked(self, words: str, around: Set[str]) -> list[_Ranked]:
+        """Return the codes for some words with their scores, the best first."""
+        hits = self._found(words)
+        stems = terms(tokens(words))
+        said = frozenset(stems)
+        only = _SIDES & around
+        if not said & _SIDES and len(only) == 1:
+            said |= only
+        codes = [hit.code.value for hit in hits]
+        ranked = []
+        options = [(hit.code, hit.matched, hit.score) for hit in hits]
+        for code, matched, sure in options + self._taught(" ".join(stems)):
+            concept = self._linker.by_code(code)
+            if concept is None or concept.level != "code":
+                continue
+            specific = self._linker.specifier.specific(
+                concept, said, around=around - _SIDES, preferred=codes
+            )
+            score = self._score(sure, specific)
+            if _OTHER.match(concept.title) and "other" not in words.casefold():
+                score -= _OTHER_COSTS
+            ranked.append((score, matched, specific))
+        return sorted(ranked, key=lambda one: (-round(one[0], 3), one[2].concepts[0].code))
+
+    def _score(self, sure: float, specific: Specific) -> float:
+        prior = max(self._experience.prior(row.code) for row in specific.concepts)
+        sure = min(_SURE, max(0.003, sure))
+        weight = _PRIOR_WEIGHT * math.log1p(_PRIOR_NOTES * prior)
+        return math.log(sure / (1.0 - sure)) + weight
+
+    def _taught(self, phrase: str) -> list[tuple[Code, str, float]]:
+        """Return the codes that coders gave to notes with just these words."""
+        count, pairs = self._experience.phrases.get(phrase, (0, ()))
+        return [
+            (Code(code, System.ICD10CM), f"coded so in {both} of {count} notes",
+             association(count, both, self._experience.prior(code))[0])
+            for code, both in pairs
+        ]  # fmt: skip
+
+    def _found(self, words: str) -> Sequence[Hit]:
+        if len(self._hits) > 20_000:
+            self._hits.clear()
+        if words not in self._hits:
+            self._hits[words] = self._search(words, _HITS)
+        return self._hits[words]
