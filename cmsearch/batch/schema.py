@@ -52,6 +52,7 @@ MENTION = (
     Column("section"),
     Column("assertion"),
 )
+LINKED_MENTION = (*MENTION, Column("hits", Kind.LIST, HIT))
 SUGGESTION = (
     Column("rank", Kind.WHOLE),
     Column("code"),

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from cmsearch import paths
-from cmsearch.batch.schema import HIT, ROW, SUGGESTION, Column, Kind
+from cmsearch.batch.schema import HIT, LINKED_MENTION, ROW, SUGGESTION, Column, Kind
 from cmsearch.batch.task import Answer, Row
 from cmsearch.codes import System
 from cmsearch.encoder import open_encoder
 from cmsearch.filters import Filters
 from cmsearch.manifest import Manifest
 from cmsearch.notes.index import Index
-from cmsearch.values import hit_values, suggestion_values
+from cmsearch.values import hit_values, mention_values, suggestion_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,40 @@ class SuggestTask:
             )
             return [{"suggestions": [suggestion_values(item) for item in items]}
                     for items in found]  # fmt: skip
+
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class MentionsTask:
+    """What in each note is codable, with its best codes.
+
+    Attributes:
+        index: the index folder; the default one if left out.
+        k: how many codes at most for each mention.
+        systems: code systems of the codes; ICD-10-CM if left out.
+        device: ``cpu`` or ``cuda``: where texts are encoded.
+    """
+
+    index: Path | None = None
+    k: int = 3
+    systems: tuple[System, ...] = ()
+    device: str = "cpu"
+    name: str = "mentions"
+    columns: tuple[Column, ...] = (*ROW, Column("mentions", Kind.LIST, LINKED_MENTION))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the answers depend on."""
+        systems = [system.value for system in self.systems]
+        return {"k": self.k, "systems": systems, **index_settings(self.index, self.device)}
+
+    def open(self, *, threads: int) -> Answer:
+        """Return the function that answers texts."""
+        index = worker_index(self.index, self.device, threads)
+
+        def answer(texts: Sequence[str]) -> list[Row]:
+            found = index.mentions(texts, k=self.k, systems=self.systems)
+            return [{"mentions": [mention_values(item) for item in items]} for items in found]
 
         return answer
 

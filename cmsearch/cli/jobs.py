@@ -30,6 +30,7 @@ class TaskName(StrEnum):
 
     suggest = "suggest"
     query = "query"
+    mentions = "mentions"
 
 
 class EngineName(StrEnum):
@@ -71,7 +72,7 @@ def batch(
         typer.Option(
             "--task",
             help="suggest: the codes of each note, with evidence; query: the codes for each row "
-            "as one phrase.",
+            "as one phrase; mentions: what in each note is codable, with codes.",
         ),
     ] = TaskName.suggest,
     text_column: Annotated[
@@ -94,7 +95,7 @@ def batch(
             "--top",
             min=1,
             max=1000,
-            help="Codes at most for each row; 10 for query, all likely ones for suggest.",
+            help="Codes at most: all likely ones for suggest, 10 for query, 3 for each mention.",
         ),
     ] = None,
     system: SystemOption = None,
@@ -174,12 +175,14 @@ def _task(
     min_confidence: float | None,
     everything: bool,
 ) -> Task:
-    from cmsearch.batch.tasks import QueryTask, SuggestTask
+    from cmsearch.batch.tasks import MentionsTask, QueryTask, SuggestTask
     from cmsearch.filters import Filters
 
     systems = tuple(System.parse(text) for text in system or ())
     if name is TaskName.suggest:
         return SuggestTask(index, count, systems, min_confidence, everything)
+    if name is TaskName.mentions:
+        return MentionsTask(index, count or 3, systems, device)
     filters = Filters(systems=systems, billable=billable)
     return QueryTask(index, count or 10, filters, device)
 
