@@ -19,6 +19,8 @@ from cmsearch.errors import IndexFolderError, need
 from cmsearch.types import Vectors
 
 Rows = NDArray[np.int64]
+# Vectors in the precision in which they are stored.
+Stored = NDArray[np.float16]
 _SMALL = 20_000
 
 # FAISS 1.15 ends the process on a memory-mapped file that is cut within its head.
@@ -128,29 +130,27 @@ class FaissVectors:
         return cls(index, kind)
 
     @classmethod
+    def of_stored(cls, stored: Stored) -> FaissVectors:
+        """Return an index that compares with every one of the stored rows; they are copied."""
+        faiss = _faiss()
+        count, dim = stored.shape
+        index = faiss.IndexScalarQuantizer(
+            dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+        if count:
+            rows = np.ascontiguousarray(stored).view(np.uint8).reshape(count, dim * 2)
+            index.add_sa_codes(rows)
+        return cls(index, Kind.FLAT)
+
+    @classmethod
     def open(cls, path: Path, *, kind: Kind) -> FaissVectors:
         """Return the index of a file, memory-mapped where its kind allows.
 
         Raises:
             IndexFolderError: the file is missing, damaged or truncated.
         """
-        faiss = _faiss()
-        flags = faiss.IO_FLAG_MMAP_IFC if kind is Kind.FLAT else 0
-        try:
-            size = path.stat().st_size
-            if size < _HEAD_BYTES:
-                raise RuntimeError("shorter than the head of any index")
-            with _OPENING:
-                # A damaged length must not have FAISS ask for terabytes; it makes tables
-                # for ivfpq that are not in the file.
-                if hasattr(faiss, "set_deserialization_vector_byte_limit"):
-                    faiss.set_deserialization_vector_byte_limit(16 * size + 2**26)
-                index = faiss.read_index(str(path), flags)
-        except (RuntimeError, MemoryError, OSError) as error:
-            raise IndexFolderError(
-                f"{path}: not a readable FAISS file; rebuild with: cmsearch index --rebuild"
-            ) from error
-        return cls(index, kind)
+        flags = _faiss().IO_FLAG_MMAP_IFC if kind is Kind.FLAT else 0
+        return cls(_read(path, flags, "rebuild with: cmsearch index --rebuild"), kind)
 
     def save(self, path: Path) -> None:
         """Write the index to a file.
@@ -161,7 +161,7 @@ class FaissVectors:
         Raises:
             OSError: the disk is full, or the folder cannot be written to.
         """
-        path.write_bytes(memoryview(_faiss().serialize_index(self._index)))
+        _write(self._index, path)
 
     def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:
         """Return scores and row numbers, both (n, k), best first; row -1 is no row."""
@@ -202,6 +202,97 @@ class FaissVectors:
             index = index.refine_index
         found: Vectors = index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
         return found
+
+
+class Approximate:
+    """Finds rows that are probably the nearest, and grows: the vectors lie elsewhere.
+
+    Args:
+        index: a FAISS index of inner products.
+        kind: ``hnsw`` or ``ivfpq``.
+    """
+
+    def __init__(self, index: Any, kind: Kind) -> None:
+        self._index = index
+        self.kind = kind
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @classmethod
+    def trained(cls, sample: Vectors, *, kind: Kind, count: int) -> Approximate:
+        """Return an empty index for about ``count`` vectors like those of the sample."""
+        faiss = _faiss()
+        dim, product = sample.shape[1], faiss.METRIC_INNER_PRODUCT
+        if kind is Kind.HNSW:
+            index = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_8bit, 32, product)
+            index.hnsw.efConstruction = 120
+            index.hnsw.efSearch = 128
+        else:
+            cells = max(1, min(int(4 * np.sqrt(count)), len(sample) // 39))
+            coarse = faiss.IndexFlatIP(dim)
+            index = faiss.IndexIVFPQ(coarse, dim, cells, dim // 4, 8, product)
+            index.own_fields = True
+            coarse.this.disown()
+            index.nprobe = max(16, cells // 32)
+            index.cp.seed = 1
+            index.cp.max_points_per_centroid = 64
+        index.train(np.ascontiguousarray(sample, dtype=np.float32))
+        return cls(index, kind)
+
+    @classmethod
+    def open(cls, path: Path, *, kind: Kind, grow: bool = False) -> Approximate:
+        """Return the index of a file; cells stay on the disk unless it is to grow.
+
+        Raises:
+            IndexFolderError: the file is missing, damaged or truncated.
+        """
+        faiss = _faiss()
+        mapped = kind is Kind.IVFPQ and not grow
+        flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0
+        return cls(_read(path, flags, "index the notes again into another folder"), kind)
+
+    def add(self, vectors: Vectors) -> None:
+        """Take vectors in; their rows follow those that are there."""
+        self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+
+    def save(self, path: Path) -> None:
+        """Write the index to a file.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written to.
+        """
+        _write(self._index, path)
+
+    def search(self, queries: Vectors, *, k: int) -> Rows:
+        """Return row numbers, (n, k), probably the nearest; row -1 is no row."""
+        found: Rows = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), k)[1]
+        return found
+
+
+def _read(path: Path, flags: int, advice: str) -> Any:
+    """Return the FAISS index of a file.
+
+    Raises:
+        IndexFolderError: the file is missing, damaged or truncated.
+    """
+    faiss = _faiss()
+    try:
+        size = path.stat().st_size
+        if size < _HEAD_BYTES:
+            raise RuntimeError("shorter than the head of any index")
+        with _OPENING:
+            # A damaged length must not have FAISS ask for terabytes; it makes tables
+            # for ivfpq that are not in the file.
+            if hasattr(faiss, "set_deserialization_vector_byte_limit"):
+                faiss.set_deserialization_vector_byte_limit(16 * size + 2**26)
+            return faiss.read_index(str(path), flags)
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise IndexFolderError(f"{path}: not a readable FAISS file; {advice}") from error
+
+
+def _write(index: Any, path: Path) -> None:
+    path.write_bytes(memoryview(_faiss().serialize_index(index)))
 
 
 def _faiss() -> Any:

@@ -196,7 +196,7 @@ def _json_item(row: int, line: bytes, columns: Columns) -> Item:
 
 
 def read_folder(path: str, columns: Columns) -> Read:
-    """Yield the .txt files of a folder and of those in it, in order of their names.
+    """Yield the .txt files of a folder and of those in it, in order of their names; or one.
 
     The id of a note is its path within the folder, without the ending.
 
@@ -204,6 +204,9 @@ def read_folder(path: str, columns: Columns) -> Read:
         BatchError: the folder cannot be read.
     """
     root = Path(path)
+    if root.is_file():
+        yield _file_item(1, root.name.split(".txt")[0], root, columns), 1.0
+        return
     total = sum(1 for _ in _files(root))
     for row, file in enumerate(_files(root), start=1):
         name = file.relative_to(root).as_posix()

@@ -46,7 +46,7 @@ class Format(Enum):
         for ending in _PACKED:
             name = name.removesuffix(ending)
         found = {".csv": cls.CSV, ".tsv": cls.TSV, ".tab": cls.TSV, ".jsonl": cls.JSONL,
-                 ".ndjson": cls.JSONL, ".parquet": cls.PARQUET}.get(Path(name).suffix)  # fmt: skip
+                 ".ndjson": cls.JSONL, ".parquet": cls.PARQUET, ".txt": cls.FOLDER}.get(Path(name).suffix)  # fmt: skip
         if found is None:
             raise BatchError(
                 f"{path}: its ending does not say what it is; say --from csv, tsv, jsonl or parquet"
@@ -60,7 +60,7 @@ class Source:
 
     Attributes:
         path: a file, a folder of .txt files, or ``-`` for stdin.
-        format: how its rows are written.
+        format: how its rows are written; a .txt file is a folder of one.
         columns: where a row has its note and its id.
     """
 

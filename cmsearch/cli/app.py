@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cmsearch.cli import build, jobs, look, measure, training
+from cmsearch.cli import build, jobs, look, measure, notes, training
 from cmsearch.errors import CmsearchError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("show")(look.show)
 app.command("batch")(jobs.batch)
 app.command("index")(build.index)
 app.add_typer(build.ontology, name="ontology")
+app.add_typer(notes.notes, name="notes")
 app.command("eval")(measure.evaluate)
 app.add_typer(training.train, name="train")
 

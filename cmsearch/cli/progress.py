@@ -104,3 +104,34 @@ def job_said(rows: int, seconds: float, read: float | None, began_at: float) -> 
         return said
     left = seconds * (1 - read) / (read - began_at)
     return f"{said}, {timedelta(seconds=round(left))} left"
+
+
+class CountProgress:
+    """Shows two counts that grow, and their rate; nothing in a log."""
+
+    def __init__(self, console: Console, first: str, second: str) -> None:
+        self._names = first, second
+        self._began = monotonic()
+        self._progress = Progress(
+            TextColumn("{task.description}"), console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=None)
+
+    def __enter__(self) -> CountProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, first: int, second: int) -> None:
+        """Show both counts."""
+        rate = second / max(1e-6, monotonic() - self._began)
+        said = f"{first:,} {self._names[0]}, {second:,} {self._names[1]}, {rate:,.0f} a second"
+        self._progress.update(self._task, description=said)
