@@ -45,13 +45,23 @@ class Format(Enum):
         name = place.name.lower()
         for ending in _PACKED:
             name = name.removesuffix(ending)
-        found = {".csv": cls.CSV, ".tsv": cls.TSV, ".tab": cls.TSV, ".jsonl": cls.JSONL,
-                 ".ndjson": cls.JSONL, ".parquet": cls.PARQUET, ".txt": cls.FOLDER}.get(Path(name).suffix)  # fmt: skip
+        found = _ENDINGS.get(Path(name).suffix)
         if found is None:
             raise BatchError(
                 f"{path}: its ending does not say what it is; say --from csv, tsv, jsonl or parquet"
             )
         return found
+
+
+_ENDINGS = {
+    ".csv": Format.CSV,
+    ".tsv": Format.TSV,
+    ".tab": Format.TSV,
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
+    ".parquet": Format.PARQUET,
+    ".txt": Format.FOLDER,
+}
 
 
 @dataclass(frozen=True, slots=True)
