@@ -53,6 +53,7 @@ def test_batch_of_notes_through_a_pipe(task, key):
     first, second = map(json.loads, ran.stdout.splitlines())
     assert first["id"] == "n0"
     assert first[key] == second[key]
+    assert first["release"] == "ICD-10-CM April 2026"
     words = json.dumps(first[key])
     assert "E03.9" in words
     evidence = first[key][0]["evidence"][0] if task == "suggest" else first[key][0]

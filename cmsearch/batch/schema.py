@@ -45,23 +45,35 @@ HIT = (
     Column("template"),
     Column("why"),
 )
-MENTION = (
+EVIDENCE = (
     Column("text"),
     Column("begin", Kind.WHOLE),
     Column("end", Kind.WHOLE),
     Column("section"),
     Column("assertion"),
 )
-LINKED_MENTION = (*MENTION, Column("hits", Kind.LIST, HIT))
+MENTION = (
+    *EVIDENCE,
+    Column(
+        "codes",
+        Kind.LIST,
+        (
+            Column("rank", Kind.WHOLE),
+            Column("code"),
+            Column("system"),
+            Column("title"),
+            Column("score", Kind.NUMBER),
+            Column("billable", Kind.TRUTH),
+        ),
+    ),
+)
 SUGGESTION = (
     Column("rank", Kind.WHOLE),
     Column("code"),
     Column("system"),
-    Column("release"),
     Column("title"),
     Column("probability", Kind.NUMBER),
-    Column("evidence", Kind.LIST, MENTION),
+    Column("evidence", Kind.LIST, EVIDENCE),
     Column("why"),
     Column("warnings", Kind.LIST),
-    Column("suppressed"),
 )

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from cmsearch import paths
-from cmsearch.batch.schema import HIT, LINKED_MENTION, ROW, SUGGESTION, Column, Kind
+from cmsearch.batch.schema import HIT, MENTION, ROW, SUGGESTION, Column, Kind
 from cmsearch.batch.task import Answer, Row
 from cmsearch.codes import System
 from cmsearch.encoder import open_encoder
 from cmsearch.filters import Filters
 from cmsearch.manifest import Manifest
+from cmsearch.notes.answer import as_json, mentions_json
 from cmsearch.notes.index import Index
-from cmsearch.values import hit_values, mention_values, suggestion_values
+from cmsearch.values import hit_values
+
+DEFAULT_SYSTEMS = (System.ICD10CM,)  # of suggestions and mentions
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,13 @@ class SuggestTask:
     min_confidence: float | None = None
     everything: bool = False
     name: str = "suggest"
-    columns: tuple[Column, ...] = (*ROW, Column("suggestions", Kind.LIST, SUGGESTION))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the output."""
+        held_back = (Column("suppressed"),) if self.everything else ()
+        found = Column("suggestions", Kind.LIST, (*SUGGESTION, *held_back))
+        return (*ROW, Column("release"), found)
 
     def settings(self) -> dict[str, Any]:
         """Return what the answers depend on."""
@@ -86,6 +95,7 @@ class SuggestTask:
     def open(self, *, threads: int) -> Answer:
         """Return the function that answers texts."""
         index = worker_index(self.index, "cpu", threads)
+        release = index.release(self.systems or DEFAULT_SYSTEMS)
 
         def answer(texts: Sequence[str]) -> list[Row]:
             found = index.suggest(
@@ -95,7 +105,7 @@ class SuggestTask:
                 min_confidence=self.min_confidence,
                 everything=self.everything,
             )
-            return [{"suggestions": [suggestion_values(item) for item in items]}
+            return [_answer(as_json(None, release, items, everything=self.everything))
                     for items in found]  # fmt: skip
 
         return answer
@@ -117,7 +127,11 @@ class MentionsTask:
     systems: tuple[System, ...] = ()
     device: str = "cpu"
     name: str = "mentions"
-    columns: tuple[Column, ...] = (*ROW, Column("mentions", Kind.LIST, LINKED_MENTION))
+    columns: tuple[Column, ...] = (
+        *ROW,
+        Column("release"),
+        Column("mentions", Kind.LIST, MENTION),
+    )
 
     def settings(self) -> dict[str, Any]:
         """Return what the answers depend on."""
@@ -127,12 +141,18 @@ class MentionsTask:
     def open(self, *, threads: int) -> Answer:
         """Return the function that answers texts."""
         index = worker_index(self.index, self.device, threads)
+        release = index.release(self.systems or DEFAULT_SYSTEMS)
 
         def answer(texts: Sequence[str]) -> list[Row]:
             found = index.mentions(texts, k=self.k, systems=self.systems)
-            return [{"mentions": [mention_values(item) for item in items]} for items in found]
+            return [_answer(mentions_json(None, release, items)) for items in found]
 
         return answer
+
+
+def _answer(values: dict[str, Any]) -> Row:
+    """Return what the JSON interface says of a note, but its id: a job names it itself."""
+    return {name: value for name, value in values.items() if name != "id"}
 
 
 def index_settings(folder: Path | None, device: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cmsearch.cli import build, jobs, look, measure, notes, training
+from cmsearch.cli import build, jobs, look, measure, notes, notesearch, training
 from cmsearch.errors import CmsearchError
 
 app = typer.Typer(
@@ -23,9 +23,11 @@ app.command("query")(look.query)
 app.command("similar")(look.similar)
 app.command("show")(look.show)
 app.command("batch")(jobs.batch)
+app.command("suggest")(notes.suggest)
+app.command("mentions")(notes.mentions)
 app.command("index")(build.index)
 app.add_typer(build.ontology, name="ontology")
-app.add_typer(notes.notes, name="notes")
+app.add_typer(notesearch.notes, name="notes")
 app.command("eval")(measure.evaluate)
 app.add_typer(training.train, name="train")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmsearch.cli import render
-from cmsearch.cli.look import IndexOption, SystemOption, ensure_index
+from cmsearch.cli.look import IndexOption, SystemOption, ensure_built
 from cmsearch.cli.progress import JobProgress
 from cmsearch.codes import System
 
@@ -150,7 +150,7 @@ def batch(
         text_column=text_column,
         id_column=id_column,
     )
-    ensure_index(index)
+    ensure_built(index)
     asked = _task(task, index, count, system, billable, device, min_confidence, everything)
     runner = _engine(engine, workers, ray_address, device, output)
     try:

@@ -40,12 +40,12 @@ def open_index(folder: Path | None) -> Index:
     """Return the index; build the default one, showing progress, if there is none."""
     from cmsearch.search import Index
 
-    ensure_index(folder)
+    ensure_built(folder)
     return Index.open(folder)
 
 
-def ensure_index(folder: Path | None) -> None:
-    """Build the default index, showing progress, if it is wanted and there is none."""
+def ensure_built(folder: Path | None) -> None:
+    """Build the default index, showing progress, if it is meant and there is none."""
     from cmsearch import paths
     from cmsearch.manifest import MANIFEST_FILE
     from cmsearch.search import Index

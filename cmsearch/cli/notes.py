@@ -1,198 +1,316 @@
-"""Commands for collections of notes: notes index, notes search."""
+"""Commands that read notes: suggest, mentions."""
 
 from __future__ import annotations
 
-import json as encoder
+import csv
+import io
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from cmsearch.cli import render
-from cmsearch.cli.jobs import SET_ASIDE, InputFormat
-from cmsearch.cli.look import IndexOption, open_index
-from cmsearch.cli.progress import CountProgress
+from cmsearch.cli.look import IndexOption, ensure_built
+from cmsearch.codes import System
 
 if TYPE_CHECKING:
-    from cmsearch.collection.folder import Entry
-    from cmsearch.collection.search import FoundNote
+    from cmsearch.notes.answer import NoteLine
+    from cmsearch.notes.index import Index
+    from cmsearch.types import Mention, Suggestion
 
-notes = typer.Typer(no_args_is_help=True, help="Notes that can be searched.")
+Answer = Callable[["NoteLine"], dict[str, Any]]
 
-FolderOption = Annotated[
-    Path | None,
-    typer.Option("--notes", metavar="DIR", help="Folder of the collection; a default one."),
+
+class NoteFormat(StrEnum):
+    """How the codes of a note are printed."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+    html = "html"
+
+
+class MentionFormat(StrEnum):
+    """How the mentions of a note are printed."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+NoteArgument = Annotated[str, typer.Argument(metavar="FILE", help="A note; - reads it from stdin.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="OUT", help="Write to this file.")
+]
+SystemOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--system", "-s", metavar="S", help="Code system, repeatable; icd10cm if left out."
+    ),
 ]
 
 
-def _folder(named: Path | None) -> Path:
-    from cmsearch import paths
+def open_index(folder: Path | None) -> Index:
+    """Return the index that reads notes; build the default one if there is none."""
+    from cmsearch.notes.index import Index
 
-    return named if named is not None else paths.home() / "notes" / "default"
+    ensure_built(folder)
+    return Index.open(folder)
 
 
-@notes.command("index")
-def index_notes(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILES...",
-            help="CSV, TSV, JSONL or Parquet files, plain, gzip or zstd; .txt files; folders of "
-            ".txt; - for stdin.",
-        ),
-    ],
-    folder: FolderOption = None,
-    text_column: Annotated[
-        str, typer.Option("--text-column", metavar="NAME", help="Column of the note.")
-    ] = "text",
-    id_column: Annotated[
-        str,
+def suggest(
+    note: NoteArgument,
+    format: Annotated[
+        NoteFormat,
         typer.Option(
-            "--id-column", metavar="NAME", help="Column of its id; id, or the row's number."
+            "--format",
+            help='table, json, jsonl, csv or html. With jsonl, - reads lines {"id", "text"} and '
+            "answers each with a line.",
         ),
-    ] = "",
-    input_format: Annotated[
-        InputFormat | None,
-        typer.Option("--from", help="What the files are, where endings do not say it."),
+    ] = NoteFormat.table,
+    top: Annotated[
+        int | None, typer.Option("--top", "-k", min=1, help="Codes at most; all if left out.")
     ] = None,
-    encoder_name: Annotated[
-        str, typer.Option("--encoder", metavar="PATH_OR_NAME", help="Another encoder.")
-    ] = "",
-) -> None:
-    """Make notes searchable, or add notes to those that are.
-
-    What is there already is passed over; a note that has changed takes the place of the old
-    one. The words of the notes lie in the folder of the collection, unencrypted, and
-    nowhere else. Exit code 3: some rows were set aside. Example:
-    cmsearch notes index notes.csv --text-column note --id-column note_id
-    """
-    from cmsearch.batch.rows import Fault
-    from cmsearch.batch.source import Format, Source
-    from cmsearch.collection.folder import Entry, add_notes
-    from cmsearch.collection.search import NoteIndex
-    from cmsearch.encoder import open_encoder
-
-    sources = [
-        Source.of(
-            file,
-            format=Format(input_format.value) if input_format else None,
-            text_column=text_column,
-            id_column=id_column,
-        )
-        for file in files
-    ]
-    set_aside = 0
-    talk = render.talk()
-
-    def entries() -> Iterator[Entry]:
-        nonlocal set_aside
-        for source in sources:
-            name = Path(source.path).name
-            for item, _ in source.rows():
-                if isinstance(item, Fault):
-                    set_aside += 1
-                    talk.print(f"{name}, row {item.row} ({item.id}): {item.reason}", markup=False)
-                else:
-                    yield Entry(item.id, name, item.text)
-
-    place = _folder(folder)
-    with CountProgress(talk, "notes", "passages") as progress:
-        done = add_notes(
-            place,
-            entries(),
-            encoder=open_encoder(encoder_name),
-            encoder_source=encoder_name,
-            progress=progress,
-        )
-    opened = NoteIndex.open(place)
-    count, passages = opened.book.counts()
-    talk.print(
-        f"{place}: {done.added:,} notes taken in ({done.changed:,} of them changed), "
-        f"{done.known:,} known already; it holds {count:,} notes in {passages:,} passages, "
-        f"FAISS {opened.state.extent.kind}",
-        soft_wrap=True,
-    )
-    if set_aside:
-        raise typer.Exit(SET_ASIDE)
-
-
-@notes.command("search")
-def search_notes(
-    text: Annotated[
-        list[str] | None, typer.Argument(help="Words, or a code; - reads one query a line.")
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--min-confidence",
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Least probability of a code; what balances wrong and missed ones if left out.",
+        ),
     ] = None,
-    like: Annotated[
-        Path | None, typer.Option("--like", metavar="FILE", help="Find notes like this one.")
-    ] = None,
-    code: Annotated[
-        bool, typer.Option("--code/--words", help="Take the query for a code, or for words.")
+    system: SystemOption = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Also unlikely codes, and those that a rule holds back."),
     ] = False,
-    count: Annotated[int, typer.Option("-k", "--top", min=1, max=1000, help="Notes at most.")] = 10,
-    folder: FolderOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    code_negated: Annotated[
+        bool, typer.Option("--code-negated", help="Also code what the note says is absent.")
+    ] = False,
     index: IndexOption = None,
+    output: OutOption = None,
 ) -> None:
-    """Find notes by words, by a code, or by another note.
+    """Suggest codes for a note, each with the words that support it.
 
-    What looks like a code is searched by the code's own titles and terms. A passage that
-    denies a condition speaks of it too. Example:
-    cmsearch notes search I21.4
-    """
-    from cmsearch.collection.search import NoteIndex
+    Example: cmsearch suggest note.txt
+    """  # fmt: skip
+    systems = _systems(system)
+    opened = open_index(index)
+    release = opened.release(systems)
 
-    if (like is None) == (not text):
-        raise typer.BadParameter("give words, a code, or --like FILE")
-    opened = NoteIndex.open(_folder(folder))
-    if like is not None:
-        _show(str(like), opened.like(_note(like), k=count), json)
-        return
-    queries = (
-        [line.rstrip("\r\n") for line in sys.stdin] if text == ["-"] else [" ".join(text or [])]
-    )
-    for query in queries:
-        if code or _is_code(query):
-            _show(query, opened.about(query, index=open_index(index), k=count), json)
+    def found(text: str) -> list[Suggestion]:
+        return opened.suggest(
+            [text],
+            top=top,
+            min_confidence=min_confidence,
+            systems=systems,
+            code_negated=code_negated,
+            everything=everything,
+        )[0]
+
+    from cmsearch.notes.answer import as_json, dumped
+
+    def answer(line: NoteLine) -> dict[str, Any]:
+        return as_json(line.id, release, found(line.text), everything=everything)
+
+    with _writer(output) as stream:
+        if note == "-" and format is NoteFormat.jsonl:
+            _stream(answer, stream)
+            return
+        line = _read(note)
+        if format in (NoteFormat.json, NoteFormat.jsonl):
+            indent = 2 if format is NoteFormat.json else None
+            stream.write(dumped(answer(line), indent=indent) + "\n")
+        elif format is NoteFormat.csv:
+            stream.write(_suggestion_csv(answer(line)))
+        elif format is NoteFormat.html:
+            from cmsearch.notes.page import page
+
+            stream.write(page(line.text, found(line.text), release, name=Path(note).name))
         else:
-            _show(query, opened.search([query], k=count)[0], json)
+            _print_suggestions(line.text, found(line.text), release, output, stream)
 
 
-def _is_code(query: str) -> bool:
-    """Whether a query is spelled like a code and like nothing else."""
-    from cmsearch.codes import candidates
+def mentions(
+    note: NoteArgument,
+    format: Annotated[
+        MentionFormat,
+        typer.Option(
+            "--format",
+            help='table, json, jsonl or csv. With jsonl, - reads lines {"id", "text"} and '
+            "answers each with a line.",
+        ),
+    ] = MentionFormat.table,
+    count: Annotated[
+        int, typer.Option("--top", "-k", min=1, max=100, help="Codes at most for a mention.")
+    ] = 3,
+    system: SystemOption = None,
+    index: IndexOption = None,
+    output: OutOption = None,
+) -> None:
+    """Find what in a note is codable: places, sections, assertion and the best codes.
 
-    digits = any(character.isdigit() for character in query)
-    return digits and " " not in query.strip() and bool(candidates(query))
+    Example: cmsearch mentions note.txt --format jsonl
+    """
+    systems = _systems(system)
+    opened = open_index(index)
+    release = opened.release(systems)
+
+    def found(text: str) -> list[Mention]:
+        return opened.mentions([text], k=count, systems=systems)[0]
+
+    from cmsearch.notes.answer import dumped, mentions_json
+
+    def answer(line: NoteLine) -> dict[str, Any]:
+        return mentions_json(line.id, release, found(line.text))
+
+    with _writer(output) as stream:
+        if note == "-" and format is MentionFormat.jsonl:
+            _stream(answer, stream)
+            return
+        line = _read(note)
+        if format in (MentionFormat.json, MentionFormat.jsonl):
+            indent = 2 if format is MentionFormat.json else None
+            stream.write(dumped(answer(line), indent=indent) + "\n")
+        elif format is MentionFormat.csv:
+            stream.write(_mention_csv(answer(line)))
+        else:
+            _print_mentions(line.text, found(line.text), release, output, stream)
 
 
-def _note(path: Path) -> str:
+def _systems(names: Sequence[str] | None) -> tuple[System, ...]:
+    return tuple(dict.fromkeys(System.parse(name) for name in names or ("icd10cm",)))
+
+
+def _read(note: str) -> NoteLine:
+    """Return the one note that was named, with its name as its id."""
+    from cmsearch.notes.answer import NoteLine
     from cmsearch.notes.text import read_note
 
-    return read_note(path)
+    source = sys.stdin.buffer.read() if note == "-" else Path(note)
+    return NoteLine(note, read_note(source))
 
 
-def _show(query: str, found: list[FoundNote], json: bool) -> None:
-    if json:
-        line = {"query": query, "notes": [asdict(note) for note in found]}
-        sys.stdout.write(encoder.dumps(line, ensure_ascii=False) + "\n")
+@contextmanager
+def _writer(output: Path | None) -> Iterator[TextIO]:
+    """Give a stream into the named file, else stdout; every piece goes out at once."""
+    if output is None:
+        yield sys.stdout
         sys.stdout.flush()
         return
-    if not found:
-        render.talk().print("Nothing found; try other words.")
-        return
-    table = Table(
-        title=escape(query), title_justify="left", box=None, pad_edge=False, header_style="dim"
-    )
-    table.add_column("", justify="right", style="dim")
-    table.add_column("note", style="bold cyan")
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("section", style="dim")
-    table.add_column("passage", ratio=1, min_width=40)
-    for note in found:
-        table.add_row(str(note.rank), escape(f"{note.note}\n{note.source}"), f"{note.score:.2f}",
-                      escape(note.section), escape(" ".join(note.passage.split())))  # fmt: skip
-    render.output().print(table)
+    from cmsearch.errors import NoteError
+
+    try:
+        stream = output.open("w", encoding="utf-8", errors="replace", newline="")
+    except OSError as error:
+        raise NoteError(
+            f"{output}: cannot be written ({error.strerror or error}); check the path"
+        ) from error
+    with stream:
+        yield stream
+
+
+def _stream(answer: Answer, stream: TextIO) -> None:
+    """Answer the notes on stdin in order, each as soon as it is there.
+
+    A line that cannot be answered gets a line that says why, with nothing of its content;
+    the command then ends with exit code 1.
+    """
+    from cmsearch.errors import CmsearchError
+    from cmsearch.notes.answer import BadLine, dumped, error_json, read_note_line
+
+    failed = False
+    for number, raw in enumerate(iter(sys.stdin.buffer.readline, b""), start=1):
+        if not raw.strip():
+            continue
+        note_id = None
+        try:
+            line = read_note_line(raw)
+            note_id = line.id
+            values = answer(line)
+        except BadLine as error:
+            values = error_json(error.note_id, number, str(error))
+        except CmsearchError as error:
+            values = error_json(note_id, number, str(error))
+        except Exception as error:  # one note must not end the stream; its words stay unsaid
+            values = error_json(note_id, number, f"a fault of ours ({type(error).__name__})")
+        failed = failed or "error" in values
+        stream.write(dumped(values) + "\n")
+        stream.flush()
+    if failed:
+        raise typer.Exit(1)
+
+
+def _suggestion_csv(answer: dict[str, Any]) -> str:
+    """Return suggestions as CSV; what a suggestion has several of is joined by bars."""
+    rows = []
+    for item in answer["suggestions"]:
+        evidence = item.pop("evidence")
+        row = {"id": answer["id"], "release": answer["release"], **item}
+        row["warnings"] = " | ".join(item["warnings"])
+        row["evidence"] = " | ".join(" ".join(one["text"].split()) for one in evidence)
+        row["places"] = " | ".join(f"{one['begin']}-{one['end']}" for one in evidence)
+        row["sections"] = " | ".join(one["section"] for one in evidence)
+        row["assertions"] = " | ".join(one["assertion"] for one in evidence)
+        rows.append(row)
+    heading = (
+        "id", "release", "rank", "code", "system", "title", "probability", "why", "warnings",
+        "evidence", "places", "sections", "assertions",
+    )  # fmt: skip
+    extra = ("suppressed",) if any("suppressed" in row for row in rows) else ()
+    return _csv((*heading, *extra), rows)
+
+
+def _mention_csv(answer: dict[str, Any]) -> str:
+    """Return mentions as CSV, a row for each code of each mention."""
+    rows = []
+    for mention in answer["mentions"]:
+        codes = mention.pop("codes") or [{}]
+        about = {"id": answer["id"], "release": answer["release"], **mention}
+        rows += [{**about, **code} for code in codes]
+    heading = (
+        "id", "release", "text", "begin", "end", "section", "assertion", "rank", "code", "system",
+        "title", "score", "billable",
+    )  # fmt: skip
+    return _csv(heading, rows)
+
+
+def _csv(heading: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, heading, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue().encode("utf-8", "replace").decode("utf-8")
+
+
+def _print_suggestions(
+    text: str, found: Sequence[Suggestion], release: str, output: Path | None, stream: TextIO
+) -> None:
+    from cmsearch.cli import notepage
+
+    console = render.output() if output is None else notepage.plain_console(stream)
+    if found:
+        page = notepage.suggestion_page(text, found, release, width=console.width)
+        console.print(page)
+    else:
+        render.talk().print("No code is likely enough; --all shows what came near.")
+
+
+def _print_mentions(
+    text: str, found: Sequence[Mention], release: str, output: Path | None, stream: TextIO
+) -> None:
+    from cmsearch.cli import notepage
+
+    console = render.output() if output is None else notepage.plain_console(stream)
+    if found:
+        console.print(notepage.mention_page(text, found, release, width=console.width))
+    else:
+        render.talk().print("Nothing codable found.")

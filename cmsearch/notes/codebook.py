@@ -30,6 +30,8 @@ class Kind(Enum):
     USE_ADDITIONAL = "use_additional"
     CODE_ALSO = "code_also"
 
+    __hash__ = object.__hash__  # members are single; the hash of their name costs more
+
     @property
     def words(self) -> str:
         """What the book prints before the note."""
@@ -90,6 +92,7 @@ class Node:
 
     Attributes:
         row: the concept as the index has it.
+        undotted: its code without the dot.
         path: codes above it, nearest first.
         beginnings: every code and block that it lies under, undotted, itself among them.
         notes: the notes that point to other codes, inherited ones too.
@@ -98,16 +101,12 @@ class Node:
     """
 
     row: ConceptRow
+    undotted: str
     path: tuple[str, ...]
     beginnings: frozenset[str]
     notes: Mapping[Kind, Pointers]
     seventh: tuple[tuple[str, str], ...]
     expansion: bool
-
-    @property
-    def undotted(self) -> str:
-        """The code without its dot."""
-        return self.row.code.replace(".", "")
 
 
 class Codebook:
@@ -121,6 +120,8 @@ class Codebook:
         self._lexicon = lexicon
         self._nodes: dict[Code, Node | None] = {}
         self._by_id: dict[int, Node] = {}
+        self._children: dict[int, list[ConceptRow]] = {}
+        self._categories: dict[tuple[str, str], list[ConceptRow]] = {}
 
     def node(self, code: Code) -> Node | None:
         """Return what holds for a code; None where the index does not hold it."""
@@ -128,6 +129,8 @@ class Codebook:
             if len(self._nodes) >= _CACHED:
                 self._nodes.clear()
                 self._by_id.clear()
+                self._children.clear()
+                self._categories.clear()
             rows = self._lexicon.by_code(code.value)
             row = next((row for row in rows if row.system == code.system.value), None)
             self._nodes[code] = self._made(row) if row is not None else None
@@ -135,16 +138,24 @@ class Codebook:
 
     def children(self, row: ConceptRow) -> list[ConceptRow]:
         """Return the codes right below one, in their order."""
-        return self._lexicon.children(row.id)
+        return self._below(row.id)
 
     def siblings(self, row: ConceptRow) -> list[ConceptRow]:
         """Return the codes with the same parent, the code itself among them."""
-        return self._lexicon.children(row.parent) if row.parent is not None else []
+        return self._below(row.parent) if row.parent is not None else []
+
+    def _below(self, concept: int) -> list[ConceptRow]:
+        if concept not in self._children:
+            self._children[concept] = self._lexicon.children(concept)
+        return self._children[concept]
 
     def category(self, row: ConceptRow) -> list[ConceptRow]:
         """Return the codes of the category that a code belongs to."""
-        found = self._lexicon.starting_with(row.code.partition(".")[0], limit=2000)
-        return [other for other in found if other.system == row.system]
+        key = (row.system, row.code.partition(".")[0])
+        if key not in self._categories:
+            found = self._lexicon.starting_with(key[1], limit=2000)
+            self._categories[key] = [other for other in found if other.system == row.system]
+        return self._categories[key]
 
     def arises(self, row: ConceptRow) -> bool:
         """Whether a code arises from its parent by a 7th character."""
@@ -152,7 +163,11 @@ class Codebook:
 
     def parent(self, row: ConceptRow) -> ConceptRow | None:
         """Return the concept above one."""
-        return self._lexicon.concepts([row.parent])[row.parent] if row.parent is not None else None
+        if row.parent is None:
+            return None
+        if row.parent in self._by_id:
+            return self._by_id[row.parent].row
+        return self._lexicon.concepts([row.parent])[row.parent]
 
     def _made(self, row: ConceptRow) -> Node:
         """Return the node of a concept, made from that of its parent."""
@@ -167,6 +182,7 @@ class Codebook:
         begun = {undotted[:length] for length in range(3, len(undotted) + 1)}
         node = Node(
             row=row,
+            undotted=undotted,
             path=(above.row.code, *above.path) if above else (),
             beginnings=frozenset({row.code} if broad else begun)
             | (above.beginnings if above else frozenset()),

@@ -28,6 +28,8 @@ WARNING = (
 RULES = (*HOLDING, *WARNING)
 ORDER = "order"
 HISTORIES = "histories"
+# What decides which codes are given, and in which order; the others only warn.
+CHOOSING = frozenset(rule.id for rule in HOLDING) | {ORDER, HISTORIES}
 
 
 def apply_rules(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from cmsearch.notes.codebook import Kind
 from cmsearch.notes.ruletables import combinations, explanations, place
@@ -31,22 +32,14 @@ def _header(item: Item, scene: Scene) -> Iterator[str]:
 def _symptom(item: Item, scene: Scene) -> Iterator[str]:
     if not item.clinical or not item.under("R"):
         return
-    asked_for = {other.number for other in scene.items if _asks_for(other, item, scene)}
     for found in explanations(item.node.undotted):
-        for other in scene.items:
-            if (
-                other.clinical
-                and other.number != item.number
-                and other.number not in asked_for
-                and other.standing is Assertion.PRESENT
-                and scene.counts(other, item)
-                and any(reference.covers(other.node.undotted) for reference in found)
-            ):
+        for other in scene.others(found, item):
+            if other.standing is Assertion.PRESENT and not _asks_for(other, item):
                 yield f"a symptom that {other.code} {other.node.row.title} explains"
                 return
 
 
-def _asks_for(diagnosis: Item, symptom: Item, scene: Scene) -> bool:
+def _asks_for(diagnosis: Item, symptom: Item) -> bool:
     """Whether the tabular list wants the symptom coded beside the diagnosis."""
     return any(
         reference.covers(symptom.node.undotted)
@@ -65,30 +58,23 @@ def _combination(item: Item, scene: Scene) -> Iterator[str]:
     if not item.clinical:
         return
     for pair in combinations(item.node.undotted):
-        for other in scene.items:
-            if (
-                other.clinical
-                and other.standing is Assertion.PRESENT
-                and scene.counts(other, item)
-                and any(reference.covers(other.node.undotted) for reference in pair.partners)
-            ):
-                node = scene.codebook.node(pair.instead)
-                if node is not None:
-                    yield (
-                        f"with {other.code} the code is {pair.instead} {node.row.title} "
-                        f"({pair.source})"
-                    )
+        node = scene.codebook.node(pair.instead)
+        for other in scene.others(pair.partners, item):
+            if other.standing is Assertion.PRESENT and node is not None:
+                yield (
+                    f"with {other.code} the code is {pair.instead} {node.row.title} [{pair.source}]"
+                )
                 break
 
 
 def _laterality(item: Item, scene: Scene) -> Iterator[str]:
-    side = side_of(item.node.row)
+    side = side_of(item.node.row.title)
     if not item.clinical or not side:
         return
     kind = _kind(item.node.row)
     for number in scene.beginnings.get(item.node.undotted[:3], ()):
         other = scene.items[number]
-        theirs = side_of(other.node.row)
+        theirs = side_of(other.node.row.title)
         if number == item.number or not theirs or theirs == side or not scene.counts(other, item):
             continue
         if not alike(kind, _kind(other.node.row)):
@@ -106,14 +92,14 @@ def _bilateral(item: Item, scene: Scene) -> ConceptRow | None:
     rows = [
         row
         for row in scene.codebook.category(item.node.row)
-        if row.billable and side_of(row) == "bilateral" and alike(kind, _kind(row))
+        if row.billable and side_of(row.title) == "bilateral" and alike(kind, _kind(row))
     ]
     return min(rows, key=lambda row: (len(_kind(row) ^ kind), row.code), default=None)
 
 
 def _side_missing(item: Item, scene: Scene) -> Iterator[str]:
     row = item.node.row
-    if not item.clinical or "unspecified" not in row.title.casefold() or side_of(row):
+    if not item.clinical or "unspecified" not in row.title.casefold() or side_of(row.title):
         return
     codebook = scene.codebook
     base = codebook.parent(row) if item.node.expansion else row
@@ -124,15 +110,16 @@ def _side_missing(item: Item, scene: Scene) -> Iterator[str]:
     sided = [
         f"{other.code}{tail}"
         for other in codebook.siblings(base)
-        if side_of(other) and _kind(other) - {"unspecified"} == kind
+        if side_of(other.title) and _kind(other) - {"unspecified"} == kind
     ]
     if len(sided) > 1:
         yield f"laterality not stated: {'/'.join(sided)}"
 
 
-def side_of(row: ConceptRow) -> str:
+@lru_cache(maxsize=20_000)
+def side_of(title: str) -> str:
     """Return the side that a title names; empty for none or more than one."""
-    found = {side.lower() for side in _SIDE.findall(row.title)}
+    found = {side.lower() for side in _SIDE.findall(title)}
     return found.pop() if len(found) == 1 else ""
 
 
@@ -151,9 +138,9 @@ def _sequence(item: Item, scene: Scene) -> Iterator[str]:
         return
     for where, source in place(item.node.undotted):
         if where == "never-first":
-            yield f"never the first code ({source})"
+            yield f"never the first code [{source}]"
         elif item.number:
-            yield f"may only be the first code ({source})"
+            yield f"may only be the first code [{source}]"
 
 
 def never_first(item: Item) -> bool:

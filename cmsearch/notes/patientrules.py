@@ -22,7 +22,7 @@ def _sex(item: Item, scene: Scene) -> Iterator[str]:
     stated = scene.patient.sex.value
     for fact, source in patient_facts(item.node.undotted):
         if fact in ("female", "male") and fact != stated:
-            yield f"for {fact} patients; the note says {stated} ({source})"
+            yield f"for {fact} patients; the note says {stated} [{source}]"
 
 
 def _age(item: Item, scene: Scene) -> Iterator[str]:
@@ -33,7 +33,7 @@ def _age(item: Item, scene: Scene) -> Iterator[str]:
         if fact in _AGES:
             low, high, whom = _AGES[fact]
             if not low <= age <= high:
-                yield f"for {whom}; the note says {age} years ({source})"
+                yield f"for {whom}; the note says {age} years [{source}]"
 
 
 PATIENT = (

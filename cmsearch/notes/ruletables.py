@@ -41,6 +41,7 @@ class Combination:
     source: str
 
 
+@lru_cache(maxsize=20_000)
 def combinations(undotted: str) -> tuple[Combination, ...]:
     """Return what a code makes with others."""
     return tuple(
@@ -89,6 +90,11 @@ def table(name: str) -> tuple[Row, ...]:
     """Return a table in its order."""
     about = 1 if name in _SECOND else 0
     return tuple(
-        Row(_codes(fields[about]), (*fields[:about], *fields[about + 1 : -1]), fields[-1])
+        Row(_codes(fields[about]), (*fields[:about], *fields[about + 1 : -1]), _cited(fields[-1]))
         for fields in rows(name)
     )
+
+
+def _cited(source: str) -> str:
+    """Return a source in full: a bare section is one of the Official Guidelines."""
+    return f"Official Guidelines {source}" if source.startswith("I") else source

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from cmsearch.codes import System
 from cmsearch.notes.codebook import Codebook, Kind, Line, Node
+from cmsearch.notes.noterefs import Reference
 from cmsearch.notes.patient import Patient
 from cmsearch.types import Assertion, Suggestion
 
@@ -35,22 +36,19 @@ class Item:
         suggestion: the suggestion.
         node: its code in the code set.
         standing: the strongest assertion of its mentions; present where it has none.
+        clinical: whether the code is of ICD-10-CM, whose rules these are.
     """
 
     number: int
     suggestion: Suggestion
     node: Node
     standing: Assertion
+    clinical: bool
 
     @property
     def code(self) -> str:
         """The code as people write it."""
         return self.node.row.code
-
-    @property
-    def clinical(self) -> bool:
-        """Whether the code is of ICD-10-CM, whose rules these are."""
-        return self.suggestion.code.system is System.ICD10CM
 
     def under(self, *beginnings: str) -> bool:
         """Whether the code lies under one of these undotted codes."""
@@ -69,7 +67,8 @@ def items_of(suggestions: Sequence[Suggestion], codebook: Codebook) -> list[Item
     for suggestion in suggestions:
         node = codebook.node(suggestion.code)
         if node is not None:
-            found.append(Item(len(found), suggestion, node, standing(suggestion)))
+            clinical = suggestion.code.system is System.ICD10CM
+            found.append(Item(len(found), suggestion, node, standing(suggestion), clinical))
     return found
 
 
@@ -125,6 +124,8 @@ class Scene:
             kind: which notes.
             broad: whether those of blocks and chapters are read too.
         """
+        if not item.node.notes[kind].lines:
+            return
         seen = {item.number}
         for number, line in (*self._named(item, kind), *self._in_ranges(item, kind)):
             other = self.items[number]
@@ -132,6 +133,29 @@ class Scene:
                 continue
             seen.add(number)
             yield other, line
+
+    def others(self, references: Iterable[Reference], item: Item) -> Iterator[Item]:
+        """Yield the other suggestions that codes or ranges cover, if likely enough."""
+        for reference in references:
+            for number in self._covered(reference):
+                other = self.items[number]
+                if number != item.number and self.counts(other, item):
+                    yield other
+
+    def _covered(self, reference: Reference) -> Iterator[int]:
+        """Yield the numbers of the items that a code or range covers."""
+        if not reference.is_range:
+            for number in self.beginnings.get(reference.first, ()):
+                if reference.asks(self.items[number].node.undotted):
+                    yield number
+            return
+        listed = self._sorted
+        at = bisect_left(listed, (reference.first, -1))
+        width = len(reference.last)
+        while at < len(listed) and listed[at][0][:width] <= reference.last:
+            if reference.asks(listed[at][0]):
+                yield listed[at][1]
+            at += 1
 
     def _named(self, item: Item, kind: Kind) -> Iterator[tuple[int, Line]]:
         named = item.node.notes[kind].named
@@ -142,14 +166,9 @@ class Scene:
                         yield number, line
 
     def _in_ranges(self, item: Item, kind: Kind) -> Iterator[tuple[int, Line]]:
-        listed = self._sorted
         for reference, line in item.node.notes[kind].ranges:
-            at = bisect_left(listed, (reference.first, -1))
-            width = len(reference.last)
-            while at < len(listed) and listed[at][0][:width] <= reference.last:
-                if reference.covers(listed[at][0]):
-                    yield listed[at][1], line
-                at += 1
+            for number in self._covered(reference):
+                yield number, line
 
 
 Check = Callable[[Item, Scene], Iterator[str]]
@@ -162,7 +181,8 @@ class Rule:
     Attributes:
         id: its name in warnings and in ``without``.
         source: the guideline section or note that it comes from.
-        check: yields a sentence for the reader for each time that it applies.
+        check: yields a sentence for the reader for each time that it applies; one that
+            cites its own source, of a row of a table, ends with it in brackets.
     """
 
     id: str
@@ -172,4 +192,5 @@ class Rule:
     def __call__(self, item: Item, scene: Scene) -> Iterator[str]:
         """Yield what the rule says of a suggestion: its id, the sentence, the source."""
         for sentence in self.check(item, scene):
-            yield f"{self.id}: {sentence} [{self.source}]"
+            cited = sentence if sentence.endswith("]") else f"{sentence} [{self.source}]"
+            yield f"{self.id}: {cited}"

@@ -16,8 +16,11 @@ from weakref import WeakKeyDictionary
 from cmsearch.codes import Code, System
 from cmsearch.filters import Filters
 from cmsearch.notes.choice import Choice
+from cmsearch.notes.codebook import Codebook
+from cmsearch.notes.coderules import CHOOSING, apply_rules
 from cmsearch.notes.evidence import evidence, why
 from cmsearch.notes.linking import Candidate, beside, strength
+from cmsearch.notes.patient import patient
 from cmsearch.notes.problems import DIAGNOSES, problems
 from cmsearch.notes.proposals import Proposal, combined, merged, ordered, settled
 from cmsearch.notes.reading import Reader, Reading
@@ -104,6 +107,7 @@ class Coder:
         self.index = index
         self.choice = choice
         self.reader = Reader(index.files.lexicon)
+        self._codebook = Codebook(index.files.lexicon)
         self._problems = ProblemCoder(self._search, self.reader.linker, choice.experience)
 
     def suggest(
@@ -120,19 +124,23 @@ class Coder:
         least = self.choice.threshold if min_confidence is None else min_confidence
         reading = self.reader.read(text[:LONGEST_NOTE])
         found = self.propose(reading, systems=systems, code_negated=code_negated)
-        suggestions: list[Suggestion] = []
-        for number, item in enumerate(found):
-            unlikely = item.chance < least or bool(item.held_back)
-            if unlikely and not everything:
-                continue
-            if item.chance < _LEAST and number >= _FEWEST:
-                break
-            made = self._suggestion(reading, item, code_negated=code_negated)
-            if everything or not made.suppressed:
-                suggestions.append(replace(made, rank=len(suggestions) + 1))
-            if top is not None and len(suggestions) >= top:
-                break
-        return suggestions
+        likely = [item for item in found if item.chance >= least]
+        ruled = apply_rules(
+            [self._suggestion(reading, item, code_negated=code_negated) for item in likely],
+            codebook=self._codebook,
+            patient=patient(reading.text, reading.segments),
+            without=CHOOSING if code_negated else (),
+        )
+        suggestions = [item for item in ruled if not item.suppressed]
+        if everything:
+            rest = [
+                self._suggestion(reading, item, code_negated=code_negated)
+                for number, item in enumerate(found)
+                if item.chance < least and (item.chance >= _LEAST or number < _FEWEST)
+            ]
+            rest += [item for item in ruled if item.suppressed]
+            suggestions += sorted(rest, key=lambda item: (-item.probability, item.code))
+        return [replace(item, rank=rank) for rank, item in enumerate(suggestions[:top], start=1)]
 
     def propose(
         self, reading: Reading, *, systems: Collection[System], code_negated: bool
