@@ -119,8 +119,11 @@ class NoteIndex:
         lexicon = index.files.lexicon
         concept = index.concept(code)
         concepts = [concept, *lexicon.children(concept.id)]
+        if not lexicon.forms_of_concept(concept.id) and concept.parent is not None:
+            # Codes made by a 7th character have the forms of their parent.
+            concepts += lexicon.concepts([concept.parent]).values()
         texts = [form.text for row in concepts for form in lexicon.forms_of_concept(row.id)]
-        return self._by_forms(list(dict.fromkeys(texts))[:_FORMS], k)
+        return self._by_forms(list(dict.fromkeys([concept.title, *texts]))[:_FORMS], k)
 
     def like(self, text: str, *, k: int = 10) -> list[FoundNote]:
         """Return the notes most like a whole note: passage by passage, the best of each.
