@@ -226,15 +226,16 @@ class Approximate:
         dim, product = sample.shape[1], faiss.METRIC_INNER_PRODUCT
         if kind is Kind.HNSW:
             index = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_8bit, 32, product)
-            index.hnsw.efConstruction = 120
-            index.hnsw.efSearch = 128
+            index.hnsw.efConstruction = 160
+            # Titles of codes are unlike passages: with 128 one in eight was missed.
+            index.hnsw.efSearch = 1024
         else:
             cells = max(1, min(int(4 * np.sqrt(count)), len(sample) // 39))
             coarse = faiss.IndexFlatIP(dim)
             index = faiss.IndexIVFPQ(coarse, dim, cells, dim // 4, 8, product)
             index.own_fields = True
             coarse.this.disown()
-            index.nprobe = max(16, cells // 32)
+            index.nprobe = max(128, cells // 8)
             index.cp.seed = 1
             index.cp.max_points_per_centroid = 64
         index.train(np.ascontiguousarray(sample, dtype=np.float32))
