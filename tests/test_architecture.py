@@ -39,6 +39,7 @@ WITHIN = {
     ("manifest", "errors"),
     ("manifest", "types"),
     ("lines", "errors"),
+    ("values", "types"),
     ("casefiles", "cases"),
     ("runfiles", "cases"),
     ("index", "contents"),

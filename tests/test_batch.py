@@ -347,6 +347,26 @@ def test_a_note_without_answers_keeps_its_line_of_csv():
     assert list(flat(empty, columns)) == [[1, "a", 3, None, None]]
 
 
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+def test_an_input_without_rows_has_an_output_without_rows(tmp_path, ending):
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow")
+    (tmp_path / "in.csv").write_text("id,text\n")
+    out = tmp_path / f"out{ending}"
+    done = answer(tmp_path / "in.csv", out)
+    assert (done.answered, done.set_aside, done.errors) == (0, 0, None)
+    assert len(rows_of(out)) == (ending == ".csv")
+
+
+def test_a_parquet_output_of_many_row_groups(jobs, tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("cmsearch.batch.parquet._GROUP_BYTES", 10_000)
+    out = tmp_path / "out.parquet"
+    answer(jobs / "in.jsonl", out)
+    assert parquet.read_metadata(out).num_row_groups > 1
+    assert rows_of(out) == rows_of(jobs / "one.jsonl")
+
+
 def test_what_is_there_is_not_overwritten(jobs, tmp_path):
     with pytest.raises(BatchError, match="one.jsonl: is there already"):
         answer(jobs / "in.jsonl", jobs / "one.jsonl")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
+from batch_fixtures import answer
 from cli_fixtures import HIT_KEYS, invoke
-from real_index import command
+from real_index import command, real_home
 
+from cmsearch.batch.tasks import MentionsTask, QueryTask, SuggestTask
 from cmsearch.cli.progress import job_said
 from cmsearch.errors import BatchError
 
@@ -58,6 +61,28 @@ def test_batch_of_notes_through_a_pipe(task, key):
     assert "E03.9" in words
     evidence = first[key][0]["evidence"][0] if task == "suggest" else first[key][0]
     assert NOTE[evidence["begin"] : evidence["end"]] == evidence["text"]
+
+
+@pytest.mark.parametrize("kind", [QueryTask, SuggestTask, MentionsTask])
+def test_the_stated_schema_holds_all_that_is_answered(kind, tmp_path):
+    """Parquet keeps what the schema states and nothing else; JSON lines keep everything."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in (NOTE, "zzyzx")))
+    task = kind(index=real_home() / "indexes" / "default")
+    if kind is SuggestTask:
+        task = replace(task, everything=True)
+    answer(source, tmp_path / "out.jsonl", task=task)
+    answer(source, tmp_path / "out.parquet", task=task)
+    answer(source, tmp_path / "out.csv", task=task)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == lines
+    with (tmp_path / "out.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert {row["row"] for row in table} == {"1", "2"}
+    last = task.columns[-1]
+    assert len([row for row in table if row["row"] == "1"]) == len(lines[0][last.name]) > 0
+    assert set(table[0]) >= {part.name for part in last.parts}
 
 
 def test_batch_says_what_is_wrong(table, tmp_path):

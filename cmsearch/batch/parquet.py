@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from cmsearch.batch.streams import EXTRA, STDIN
 from cmsearch.errors import BatchError, need
 
 _READ_ROWS = 256
-_GROUP_ROWS = 10_000
+_WRITTEN_ROWS = 200
+_GROUP_BYTES = 32 << 20
 
 
 def read_parquet(path: str, columns: Columns) -> Read:
@@ -80,7 +82,7 @@ def _bytes_of(column: Any, path: str, name: str) -> list[bytes | None]:
 
 
 def write_parquet(path: Path, columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows to a Parquet file, zstd, in groups of 10,000 rows.
+    """Write rows to a Parquet file, zstd, in row groups of 32 MiB before packing.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
@@ -90,19 +92,21 @@ def write_parquet(path: Path, columns: Sequence[Column], rows: Iterable[Mapping[
     with need("pyarrow.parquet", extra=EXTRA).ParquetWriter(
         path, schema, compression="zstd"
     ) as writer:
-        for group in _groups(rows):
-            writer.write_table(arrow.Table.from_pylist(group, schema=schema))
+        held: list[Any] = []
+        for part in _parts(rows):
+            held.append(arrow.Table.from_pylist(part, schema=schema))
+            if sum(table.nbytes for table in held) >= _GROUP_BYTES:
+                writer.write_table(arrow.concat_tables(held))
+                held = []
+        if held:
+            writer.write_table(arrow.concat_tables(held))
 
 
-def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    group: list[Mapping[str, Any]] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == _GROUP_ROWS:
-            yield group
-            group = []
-    if group:
-        yield group
+def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield the rows a few at a time: as Python objects they are many times as large."""
+    ahead = iter(rows)
+    while part := list(islice(ahead, _WRITTEN_ROWS)):
+        yield part
 
 
 def _field(column: Column) -> Any:
