@@ -110,6 +110,7 @@ def _connected(address: str, scratch: str) -> Iterator[Any]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     ray = need("ray", extra=EXTRA)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
         yield ray
         return
