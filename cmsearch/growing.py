@@ -20,7 +20,7 @@ from cmsearch.errors import IndexFolderError
 from cmsearch.types import Vectors
 from cmsearch.vectors import Approximate, FaissVectors, Kind, Rows, Stored
 
-# Measured: docs/results.md, "Notes search". The kind follows from the number of vectors.
+# The kind follows from the number of vectors; python -m benchmarks.notes_search compares them.
 EXACT_UP_TO = 50_000
 GRAPH_UP_TO = 500_000
 # Rows that are not in the graph or the cells yet: so many at most, or this share.

@@ -238,6 +238,7 @@ class Approximate:
             index.nprobe = max(128, cells // 8)
             index.cp.seed = 1
             index.cp.max_points_per_centroid = 64
+            index.pq.cp.niter = 10
         index.train(np.ascontiguousarray(sample, dtype=np.float32))
         return cls(index, kind)
 

@@ -463,10 +463,32 @@ def test_workers_answer_from_a_real_index_folder(tiny_folder):
         QueryTask(index=tiny_folder / "none").settings()
 
 
-def test_a_task_that_cannot_be_opened_ends_the_job(tiny_folder, tmp_path):
+class BrokenTask(WordsTask):
+    """An index that cannot be opened."""
+
+    def open(self, *, threads):
+        raise IndexFolderError("concepts.sqlite: damaged")
+
+
+def test_a_task_that_cannot_be_opened_ends_the_job(tmp_path):
     source = Source.of(str(notes(tmp_path / "in.jsonl", 5)))
-    with pytest.raises(BatchError, match="no index here"):
+    with pytest.raises(BatchError, match=r"concepts.sqlite: damaged"):
+        next(LocalEngine(1).answers(source, BrokenTask()))
+    with pytest.raises(IndexFolderError, match="no index here"):
         next(LocalEngine(1).answers(source, QueryTask(index=tmp_path / "none")))
+
+
+class ShiftingTask(WordsTask):
+    """An index that is another one in each process."""
+
+    def settings(self):
+        return {"pid": os.getpid()}
+
+
+def test_a_worker_with_another_index_ends_the_job(tmp_path):
+    source = Source.of(str(notes(tmp_path / "in.jsonl", 5)))
+    with pytest.raises(BatchError, match="not the one that the job began with"):
+        next(LocalEngine(1).answers(source, ShiftingTask()))
 
 
 def test_chance_order_of_ids_is_kept(tmp_path):

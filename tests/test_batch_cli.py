@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from batch_fixtures import answer
@@ -83,6 +84,28 @@ def test_the_stated_schema_holds_all_that_is_answered(kind, tmp_path):
     last = task.columns[-1]
     assert len([row for row in table if row["row"] == "1"]) == len(lines[0][last.name]) > 0
     assert set(table[0]) >= {part.name for part in last.parts}
+
+
+def test_words_of_notes_stay_in_the_output_folder(tmp_path):
+    places = {name: str(tmp_path / name.lower()) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    for place in (*places.values(), tmp_path / "out"):
+        Path(place).mkdir()
+    source = tmp_path / "in.jsonl"
+    rows = [NOTE + " qzxmarker", "qzxmarker " * 200_000, " "]
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in rows))
+    for task in ("suggest", "query"):
+        out = tmp_path / "out" / f"{task}.csv"
+        ran = command("batch", str(source), str(out), "--task", task, "-w", "1", **places)
+        assert ran.returncode == 3
+        assert b"qzxmarker" not in ran.stderr + ran.stdout
+        assert sorted(path.name for path in out.parent.glob(f"{task}*")) == [
+            f"{task}.csv", f"{task}.csv.errors.jsonl", f"{task}.csv.job.json",
+        ]  # fmt: skip
+        assert all(b"qzxmarker" not in path.read_bytes() for path in out.parent.iterdir())
+    ran = command("notes", "index", str(source), "--notes", str(tmp_path / "notes"), **places)
+    assert ran.returncode == 3
+    assert b"qzxmarker" not in ran.stderr + ran.stdout
+    assert [path for place in places.values() for path in Path(place).rglob("*")] == []
 
 
 def test_batch_says_what_is_wrong(table, tmp_path):

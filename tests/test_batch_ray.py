@@ -128,7 +128,18 @@ def test_an_index_that_fails_is_reported_as_a_row(source):
 
     begin = arrow.table({"skip": [0], "digest": [""]})
     first = next(_read(begin, Source.of(str(source))))
-    assert [t.to_pylist()[0]["refusal"] for t in _Actor(Failing())(first)] == ["the index is gone"]
+    assert [t.to_pylist()[0]["refusal"] for t in _Actor(Failing(), {"tag": ""})(first)] == [
+        "the index is gone"
+    ]
+
+
+def test_a_node_with_another_index_is_found_out(source):
+    arrow = pytest.importorskip("pyarrow")
+    begin = arrow.table({"skip": [0], "digest": [""]})
+    first = next(_read(begin, Source.of(str(source))))
+    other = _Actor(WordsTask(tag="one"), {"tag": "two"})
+    [said] = [table.to_pylist()[0]["refusal"] for table in other(first)]
+    assert "not the one that the job began with" in said
 
 
 def test_stdin_is_refused(source):

@@ -1,15 +1,34 @@
-"""A chunk's rows answered, one line of JSON each; a row that fails is set aside."""
+"""What a worker does: a chunk's rows answered, one line of JSON each; faults set aside."""
 
 from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cmsearch.batch.rows import Answered, Chunk, Fault, Note
-from cmsearch.batch.task import Answer, Row
-from cmsearch.errors import CmsearchError
+from cmsearch.batch.task import Answer, Row, Task
+from cmsearch.errors import BatchError, CmsearchError
+
+
+def opened(task: Task, settings: Mapping[str, Any]) -> Answer:
+    """Return the function that answers, if this process has what the job began with.
+
+    Args:
+        task: what the job asks.
+        settings: the settings of the task where the job runs.
+
+    Raises:
+        BatchError: the index here is another one.
+    """
+    if task.settings() != settings:
+        raise BatchError(
+            "the index of a worker is not the one that the job began with (it was rebuilt, or a "
+            "node has another); give each the same index, or start anew with --overwrite"
+        )
+    return task.open(threads=1)
 
 
 def answered(chunk: Chunk, answer: Answer) -> Answered:

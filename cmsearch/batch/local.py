@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter, deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
+from typing import Any
 
-from cmsearch.batch.answering import answered
+from cmsearch.batch.answering import answered, opened
 from cmsearch.batch.rows import Answered, Chunk
 from cmsearch.batch.source import Source
 from cmsearch.batch.task import Task
@@ -83,11 +84,11 @@ class _Worker:
     chunk: Chunk | None = None
 
 
-def work(line: Connection, task: Task) -> None:
+def work(line: Connection, task: Task, settings: Mapping[str, Any]) -> None:
     """Answer the chunks that come down the line, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and closes the line
     try:
-        answer = task.open(threads=1)
+        answer = opened(task, settings)
         line.send(None)
         while True:
             chunk = line.recv()
@@ -103,6 +104,7 @@ class _Crew:
 
     def __init__(self, task: Task, width: int) -> None:
         self._task = task
+        self._settings = task.settings()
         self._width = width
         self._workers: list[_Worker] = []
         self._lost: deque[Chunk] = deque()
@@ -161,7 +163,9 @@ class _Crew:
     def _hire(self) -> None:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, self._task), daemon=True)
+        process = context.Process(
+            target=work, args=(theirs, self._task, self._settings), daemon=True
+        )
         with _single_threaded():
             process.start()
         theirs.close()

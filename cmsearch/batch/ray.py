@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cmsearch.batch.answering import answered
+from cmsearch.batch.answering import answered, opened
 from cmsearch.batch.rows import Answered, Chunk, Fault, Note
 from cmsearch.batch.source import Source
 from cmsearch.batch.streams import STDIN
@@ -95,7 +95,7 @@ class RayEngine:
         least = size if self.workers else 1
         return reader.map_batches(
             _Actor,
-            fn_constructor_kwargs={"task": task},
+            fn_constructor_kwargs={"task": task, "settings": task.settings()},
             compute=data.ActorPoolStrategy(min_size=least, max_size=size),
             batch_size=None,
             batch_format="pyarrow",
@@ -152,11 +152,11 @@ class _Actor:
     An error of ours travels as a row: Ray would bury it under its own and try again.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, settings: Mapping[str, Any]) -> None:
         self._refusal = ""
         self._answer: Answer | None = None
         try:
-            self._answer = task.open(threads=1)
+            self._answer = opened(task, settings)
         except CmsearchError as error:
             self._refusal = str(error)
 
