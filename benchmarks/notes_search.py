@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from cmsearch import Index, growing
+from cmsearch.approximate import HalfVectors
 from cmsearch.batch.rows import Note
 from cmsearch.batch.source import Source
 from cmsearch.collection.folder import Entry, add_notes
@@ -36,7 +37,7 @@ from cmsearch.collection.search import NoteIndex
 from cmsearch.errors import CodeError
 from cmsearch.growing import Appender, Extent, GrowingVectors
 from cmsearch.types import Vectors
-from cmsearch.vectors import FaissVectors, Kind
+from cmsearch.vectors import Kind
 
 QUERIES = 200
 
@@ -131,7 +132,7 @@ def measure(scratch: str, size: int, kind: str) -> dict[str, Any]:
             times.append(1000 * (time.perf_counter() - started))
         held = memory() - before
         stored = growing.stored_vectors(place, grown)
-        true = FaissVectors.of_stored(stored).search(asked, k=10)[1]
+        true = HalfVectors(stored).search(asked, k=10)[1]
         right = sum(len(set(a) & set(b)) for a, b in zip(np.array(found).tolist(), true.tolist(),
                                                          strict=True))  # fmt: skip
         disk = sum(path.stat().st_size for path in place.iterdir())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cmsearch.candidates import Candidate, Query
+from cmsearch.candidates import Candidate
 from cmsearch.codes import Code, System, candidates
 from cmsearch.filters import Filters, Gate
 from cmsearch.lexicon import Lexicon
+from cmsearch.query import Query
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Hit, Why
 from cmsearch.wording import plain

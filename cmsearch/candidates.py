@@ -2,73 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cmsearch.formtable import LISTED_FORM, TITLE_FORM, VOCABULARY_FORM, Floats, FormTable, Ids
 from cmsearch.fusion import FEATURES, Matrix
 from cmsearch.lexicon import Lexicon
+from cmsearch.query import Query
 from cmsearch.rows import ConceptRow, FormRow
 from cmsearch.types import Vectors, Why
 from cmsearch.vectors import Rows, VectorIndex
-from cmsearch.wording import terms, tokens
 
 _DENSE_FORMS = 128
 _LEXICAL_FORMS = 96
 _VOTERS = 24
 _VOTE_SHARPNESS = 12.0
 
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query as both halves see it.
-
-    Attributes:
-        text: what was typed.
-        terms: stems of its telling words, slips corrected.
-        unknown: share of the words that no form has, even corrected.
-        rewritten: the text with slips corrected and shorthand spelled out, if it differs.
-    """
-
-    text: str
-    terms: tuple[str, ...]
-    unknown: float
-    rewritten: str | None
-
-    @property
-    def variants(self) -> list[str]:
-        """The texts to encode: as typed, and as rewritten."""
-        return [self.text] if self.rewritten is None else [self.text, self.rewritten]
-
-
-def understand(text: str, lexicon: Lexicon) -> Query:
-    """Return the query behind a text: shorthand, spelling and slips looked through."""
-    words = tokens(text)[:400]
-    mended, unknown = [], 0
-    for word in words:
-        if lexicon.knows(word):
-            mended.append(word)
-            continue
-        better = lexicon.correct(word)
-        unknown += better is None
-        mended.append(better or word)
-    rewritten = " ".join(mended)
-    typed = " ".join(text.casefold().split())
-    differs = bool(mended) and rewritten != typed and mended != tokens_as_typed(typed)
-    return Query(
-        text=text,
-        terms=tuple(dict.fromkeys(terms(mended))),
-        unknown=unknown / max(1, len(words)),
-        rewritten=rewritten if differs else None,
-    )
-
-
-def tokens_as_typed(text: str) -> list[str]:
-    """Return the words of lower-case text with punctuation removed, nothing spelled out."""
-    return "".join(letter if letter.isalnum() else " " for letter in text).split()
+Flags = NDArray[np.bool_]
+Allowed = Callable[[FormTable, Ids], Flags]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +34,66 @@ class Candidate:
     why: Why
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The concepts that one or both halves found, the nearest first.
+
+    Attributes:
+        concepts: their ids, (n,).
+        forms: the id of the best form of each, (n,).
+        why: what brought each.
+        features: what speaks for each, (n, len(FEATURES)) float32.
+        codes: their codes, in bytes.
+    """
+
+    concepts: Ids
+    forms: Ids
+    why: Sequence[Why]
+    features: Matrix
+    codes: NDArray[np.bytes_]
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+    def rows(self, places: Sequence[int], lexicon: Lexicon) -> list[Candidate]:
+        """Return the candidates at these places with their concepts and forms."""
+        concepts = lexicon.concepts([int(self.concepts[place]) for place in places])
+        forms = {
+            form.id: form for form in lexicon.forms([int(self.forms[place]) for place in places])
+        }
+        return [
+            Candidate(
+                concepts[int(self.concepts[place])], forms[int(self.forms[place])], self.why[place]
+            )
+            for place in places
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What a form has to do with a query."""
+    """What each form has to do with a query; forms of one concept together, nearest first.
 
-    form: FormRow
-    cosine: float
-    covered_query: float
-    covered_form: float
-    stems: frozenset[str]
-    dense: bool
-    lexical: bool
+    Attributes:
+        forms: their ids, (m,).
+        first: where the forms of each concept begin, (n,).
+        owner: of each form the place of its concept, (m,).
+        cosine, covered_query, covered_form, overlap: how near, and the shares of weighted
+            words that are in common, (m,) float64.
+        shared, size: how many distinct terms are in common, and how many it has, (m,).
+        dense, lexical: which half brought it, (m,).
+    """
 
-    @property
-    def overlap(self) -> float:
-        both = self.covered_query + self.covered_form
-        return 2 * self.covered_query * self.covered_form / both if both else 0.0
+    forms: Ids
+    first: Ids
+    owner: Ids
+    cosine: Floats
+    covered_query: Floats
+    covered_form: Floats
+    overlap: Floats
+    shared: Ids
+    size: Ids
+    dense: Flags
+    lexical: Flags
 
 
 def gather(
@@ -104,168 +102,185 @@ def gather(
     *,
     lexicon: Lexicon,
     index: VectorIndex,
-    allowed: Callable[[FormRow], bool],
+    allowed: Allowed,
     within: Rows | None = None,
     wider: int = 1,
-) -> tuple[list[Candidate], Matrix]:
-    """Return the candidates of a query and their features, (n, len(FEATURES)) float32.
+) -> Candidates:
+    """Return the candidates of a query with their features.
 
     Args:
         query: the query.
         vectors: unit vectors of its variants, (v, dim).
         lexicon: the lexical half.
         index: the dense half.
-        allowed: whether the concept of a form passes the filters.
+        allowed: tells of forms, given the table and ids, (n,), whether they may count.
         within: the only rows of vectors to look at; all if left out.
         wider: how many times the usual number of forms to look at.
     """
-    cosines = _nearest(vectors, index, within=within, count=_DENSE_FORMS * wider)
-    found = {form.id: form for form in lexicon.forms_of_vectors(list(cosines))}
-    dense_ids = set(found)
-    lexical_ids = set(lexicon.find(query.terms, limit=_LEXICAL_FORMS * wider))
-    missing = sorted(lexical_ids - dense_ids)
-    found.update((form.id, form) for form in lexicon.forms(missing))
-    forms = [form for form in found.values() if allowed(form)]
-    if not forms:
-        return [], np.empty((0, len(FEATURES)), dtype=np.float32)
-    concepts = lexicon.concepts(sorted({form.concept for form in forms}))
-    titles = lexicon.titles(list(concepts))
-    forms += [form for form in titles if form.id not in found]
-    _add_cosines(cosines, forms, vectors, index)
-    evidence = _weigh(query, forms, cosines, dense_ids, lexical_ids, lexicon)
-    return _features(query, concepts, evidence)
+    table = lexicon.table
+    rows, cosines = _nearest(vectors, index, within=within, count=_DENSE_FORMS * wider)
+    dense = table.forms_of_vectors(rows)
+    lexical = np.array(lexicon.find(query.terms, limit=_LEXICAL_FORMS * wider), dtype=np.int64)
+    found = np.union1d(dense, lexical)
+    forms = found[allowed(table, found)]
+    titles = table.title[np.unique(table.concept[forms])].astype(np.int64)
+    forms = np.union1d(forms, np.setdiff1d(titles[titles >= 0], found))
+    if not len(forms):
+        nothing = np.empty(0, dtype=np.int64)
+        return Candidates(
+            nothing, nothing, (), np.empty((0, len(FEATURES)), np.float32), table.code[:0]
+        )
+    cosine = _cosines(table.vector[forms].astype(np.int64), rows, cosines, vectors, index)
+    return _candidates(query, table, _weigh(query, forms, cosine, dense, lexical, lexicon))
 
 
 def _nearest(
     vectors: Vectors, index: VectorIndex, *, within: Rows | None, count: int
-) -> dict[int, float]:
-    """Return the best cosine of each of the nearest rows, by row."""
+) -> tuple[Rows, Vectors]:
+    """Return the nearest rows, in order of their numbers, and the best cosine of each."""
     if within is not None:
-        if not len(within):
-            return {}
-        best = (index.vectors(within) @ vectors.T).max(axis=1)
-        order = np.argsort(-best, kind="stable")[:count]
-        return dict(zip(within[order].tolist(), best[order].tolist(), strict=True))
+        best: Vectors = (index.vectors(within) @ vectors.T).max(axis=1, initial=-1.0)
+        order = np.sort(np.argsort(-best, kind="stable")[:count])
+        return within[order], best[order]
     scores, rows = index.search(vectors, k=count)
-    cosines: dict[int, float] = {}
-    for row, score in zip(rows.ravel().tolist(), scores.ravel().tolist(), strict=True):
-        if row >= 0:
-            cosines[row] = max(score, cosines.get(row, -1.0))
-    return cosines
+    real = rows >= 0
+    unique, places = np.unique(rows[real], return_inverse=True)
+    cosines = np.full(len(unique), -1.0, dtype=np.float32)
+    np.maximum.at(cosines, places, scores[real])
+    return unique, cosines
 
 
-def _add_cosines(
-    cosines: dict[int, float], forms: Sequence[FormRow], vectors: Vectors, index: VectorIndex
-) -> None:
-    absent = sorted({form.vector for form in forms} - set(cosines))
-    if absent:
-        stored = index.vectors(np.array(absent, dtype=np.int64))
-        best = (stored @ vectors.T).max(axis=1)
-        cosines.update(zip(absent, best.tolist(), strict=True))
+def _cosines(
+    wanted: Rows, rows: Rows, cosines: Vectors, vectors: Vectors, index: VectorIndex
+) -> Floats:
+    """Return the best cosine of each wanted row; those not among ``rows`` are computed."""
+    places = np.searchsorted(rows, wanted)
+    places[places == len(rows)] = 0
+    known = rows[places] == wanted if len(rows) else np.zeros(len(wanted), dtype=bool)
+    found = np.empty(len(wanted), dtype=np.float64)
+    found[known] = cosines[places[known]]
+    if not known.all():
+        absent, back = np.unique(wanted[~known], return_inverse=True)
+        found[~known] = (index.vectors(absent) @ vectors.T).max(axis=1)[back]
+    return found
 
 
 def _weigh(
-    query: Query,
-    forms: Sequence[FormRow],
-    cosines: Mapping[int, float],
-    dense: set[int],
-    lexical: set[int],
-    lexicon: Lexicon,
-) -> dict[int, list[_Evidence]]:
-    """Return the evidence of each concept's forms, by concept id, the best cosine first."""
-    stems = [frozenset(form.terms.split()) for form in forms]
-    asked = frozenset(query.terms)
-    counts = lexicon.frequencies(asked.union(*stems))
-    total = lexicon.form_count
-    weight = {
-        term: math.log1p(total / max(count, 0.5))
-        for term, count in ((term, counts.get(term, 0)) for term in asked.union(*stems))
-    }
-    asked_weight = sum(weight[term] for term in sorted(asked)) or 1.0
-    evidence: dict[int, list[_Evidence]] = defaultdict(list)
-    for form, words in zip(forms, stems, strict=True):
-        shared = sum(weight[term] for term in sorted(words & asked))
-        own = sum(weight[term] for term in sorted(words)) or 1.0
-        evidence[form.concept].append(
-            _Evidence(
-                form, cosines[form.vector], shared / asked_weight, shared / own, words,
-                form.id in dense, form.id in lexical,
-            )
-        )  # fmt: skip
-    for found in evidence.values():
-        found.sort(key=lambda item: (-item.cosine, item.form.id))
-    return evidence
+    query: Query, forms: Ids, cosine: Floats, dense: Ids, lexical: Ids, lexicon: Lexicon
+) -> _Evidence:
+    table = lexicon.table
+    order = np.lexsort((forms, -cosine, table.concept[forms]))
+    forms, cosine = forms[order], cosine[order]
+    owners = table.concept[forms]
+    first = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
+    places = lexicon.terms(query.terms)
+    asked = np.zeros(len(table.counts), dtype=bool)
+    asked[[place for place, _ in places.values()]] = True
+    strange = len(query.terms) - len(places)
+    asked_weight = table.weights[asked].sum() + strange * np.log1p(2.0 * len(table.concept))
+    own, begins = table.term_spans(forms)
+    weight, common = table.weights[own], asked[own]
+    shared = np.add.reduceat(weight * common, begins)
+    total = np.add.reduceat(weight, begins)
+    covered_query = shared / (asked_weight or 1.0)
+    covered_form = shared / np.where(total > 0, total, 1.0)
+    both = covered_query + covered_form
+    return _Evidence(
+        forms=forms,
+        first=first,
+        owner=np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(forms)])),
+        cosine=cosine,
+        covered_query=covered_query,
+        covered_form=covered_form,
+        overlap=2 * covered_query * covered_form / np.where(both > 0, both, 1.0),
+        shared=np.add.reduceat(common.astype(np.int64), begins),
+        size=(table.starts[forms + 1] - table.starts[forms]).astype(np.int64),
+        dense=np.isin(forms, dense),
+        lexical=np.isin(forms, lexical),
+    )
 
 
-def _features(
-    query: Query, concepts: Mapping[int, ConceptRow], evidence: Mapping[int, list[_Evidence]]
-) -> tuple[list[Candidate], Matrix]:
-    asked = frozenset(query.terms)
-    ranked = sorted(evidence, key=lambda concept: (-evidence[concept][0].cosine, concept))
-    rank = {concept: place for place, concept in enumerate(ranked)}
-    best_cosine = evidence[ranked[0]][0].cosine
-    best_overlap = max(item.overlap for items in evidence.values() for item in items)
-    votes, category_votes = _votes(concepts, evidence)
-    candidates, table = [], []
-    for concept_id in ranked:
-        concept, items = concepts[concept_id], evidence[concept_id]
-        wordiest = max(items, key=lambda item: (item.overlap, item.cosine, -item.form.id))
-        title = next((item for item in items if item.form.template == "title"), None)
-        best = max(items, key=lambda item: (item.cosine + 0.5 * item.overlap, -item.form.id))
-        same = any(item.stems == asked for item in items)
-        opening = concept.title.casefold()
-        table.append((
-            items[0].cosine,
-            items[1].cosine if len(items) > 1 else items[0].cosine - 0.3,
-            items[0].cosine - best_cosine,
-            math.log1p(rank[concept_id]),
-            wordiest.covered_query,
-            wordiest.covered_form,
-            wordiest.overlap,
-            wordiest.overlap - best_overlap,
-            float(same),
-            title.overlap if title else 0.0,
-            title.cosine if title else 0.0,
-            float(best.form.template == "vocabulary"),
-            float(best.form.template in ("inclusion", "includes", "index")),
-            float(best.form.template == "title"),
-            votes.get(concept_id, 0.0),
-            category_votes.get(concept.code[:3], 0.0),
-            query.unknown,
-            math.log1p(len(asked)),
-            min(6, len(best.stems - asked)),
-            float("unspecified" in opening or opening.endswith("nos")),
-            float(opening.startswith("other ") or " other " in opening),
-            float(concept.billable),
-            len(concept.code),
-            float(concept.system == "icd9cm"),
-        ))  # fmt: skip
-        candidates.append(Candidate(concept, best.form, _why(best, items)))
-    return candidates, np.array(table, dtype=np.float32)
+def _candidates(query: Query, table: FormTable, evidence: _Evidence) -> Candidates:
+    """Return one line of features for each concept, the nearest concept first."""
+    forms, first, owner = evidence.forms, evidence.first, evidence.owner
+    concepts = table.concept[forms[first]].astype(np.int64)
+    count = np.diff(np.r_[first, len(forms)])
+    nearest = evidence.cosine[first]
+    second = np.where(
+        count > 1, evidence.cosine[np.minimum(first + 1, len(forms) - 1)], nearest - 0.3
+    )
+    wordiest = _best(owner, first, evidence.overlap, evidence.cosine, forms)
+    best = _best(owner, first, evidence.cosine + 0.5 * evidence.overlap, forms)
+    kind = table.kind[forms[best]]
+    title_overlap, title_cosine = np.zeros(len(first)), np.zeros(len(first))
+    titles = np.flatnonzero(table.kind[forms] == TITLE_FORM)[::-1]  # the first one stays
+    title_overlap[owner[titles]] = evidence.overlap[titles]
+    title_cosine[owner[titles]] = evidence.cosine[titles]
+    same = (evidence.shared == len(query.terms)) & (evidence.size == len(query.terms))
+    rank = np.empty(len(first))
+    order = np.lexsort((concepts, -nearest))
+    rank[order] = np.arange(len(first))
+    votes, category_votes = _votes(concepts, table, evidence)
+    traits = table.traits[concepts]
+    features = np.column_stack((
+        nearest,
+        second,
+        nearest - nearest.max(),
+        np.log1p(rank),
+        evidence.covered_query[wordiest],
+        evidence.covered_form[wordiest],
+        evidence.overlap[wordiest],
+        evidence.overlap[wordiest] - evidence.overlap.max(),
+        np.logical_or.reduceat(same, first),
+        title_overlap,
+        title_cosine,
+        kind == VOCABULARY_FORM,
+        kind == LISTED_FORM,
+        kind == TITLE_FORM,
+        votes,
+        category_votes,
+        np.full(len(first), query.unknown),
+        np.full(len(first), np.log1p(len(query.terms))),
+        np.minimum(6, evidence.size[best] - evidence.shared[best]),
+        traits,
+    )).astype(np.float32)  # fmt: skip
+    why = _why(evidence, best)
+    return Candidates(
+        concepts[order],
+        forms[best][order],
+        [why[place] for place in order],
+        features[order],
+        table.code[concepts[order]],
+    )
 
 
-def _votes(
-    concepts: Mapping[int, ConceptRow], evidence: Mapping[int, list[_Evidence]]
-) -> tuple[dict[int, float], dict[str, float]]:
+def _best(owner: Ids, first: Ids, *keys: NDArray[np.generic]) -> Ids:
+    """Return for each concept the place of its form with the largest keys, the first first.
+
+    The last key is the form's id, of which the smallest wins.
+    """
+    *larger, forms = keys
+    order = np.lexsort((forms, *[-key for key in reversed(larger)], owner))
+    found: Ids = order[first]
+    return found
+
+
+def _votes(concepts: Ids, table: FormTable, evidence: _Evidence) -> tuple[Floats, Floats]:
     """Return each concept's and each category's share of the forms nearest to the query."""
-    nearest = sorted(
-        ((item.cosine, concept) for concept, items in evidence.items() for item in items),
-        reverse=True,
-    )[:_VOTERS]
-    top = nearest[0][0]
-    weights = [(math.exp(_VOTE_SHARPNESS * (cosine - top)), concept) for cosine, concept in nearest]
-    total = sum(weight for weight, _ in weights)
-    votes: dict[int, float] = defaultdict(float)
-    categories: dict[str, float] = defaultdict(float)
-    for weight, concept in weights:
-        votes[concept] += weight / total
-        categories[concepts[concept].code[:3]] += weight / total
-    return votes, categories
+    owner = evidence.owner
+    nearest = np.lexsort((-concepts[owner], -evidence.cosine))[:_VOTERS]
+    weight = np.exp(_VOTE_SHARPNESS * (evidence.cosine[nearest] - evidence.cosine[nearest[0]]))
+    weight /= weight.sum()
+    votes = np.bincount(owner[nearest], weights=weight, minlength=len(concepts))
+    heads, head = np.unique(table.category[concepts], return_inverse=True)
+    categories = np.bincount(head[owner[nearest]], weights=weight, minlength=len(heads))
+    return votes.astype(np.float64), categories.astype(np.float64)[head]
 
 
-def _why(best: _Evidence, items: Sequence[_Evidence]) -> Why:
-    lexical = best.lexical or (best.overlap >= 0.5 and any(item.lexical for item in items))
-    dense = best.dense
-    if lexical and dense:
-        return Why.BOTH
-    return Why.LEXICAL if lexical else Why.DENSE
+def _why(evidence: _Evidence, best: Ids) -> list[Why]:
+    some = np.logical_or.reduceat(evidence.lexical, evidence.first)
+    lexical = evidence.lexical[best] | ((evidence.overlap[best] >= 0.5) & some)
+    return [
+        Why.BOTH if words and meaning else Why.LEXICAL if words else Why.DENSE
+        for words, meaning in zip(lexical, evidence.dense[best], strict=True)
+    ]

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cmsearch.codes import System, undot
-from cmsearch.rows import ConceptRow, FormRow
+from cmsearch.formtable import SYSTEMS, FormTable, Ids
+from cmsearch.rows import ConceptRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,18 @@ class Gate:
         first, _, last = undot(prefix.replace("\N{EN DASH}", "-")).partition("-")
         return cls(frozenset(system.value for system in systems), first, last or first)
 
-    def __call__(self, row: FormRow | ConceptRow) -> bool:
+    def forms(self, table: FormTable, ids: Ids) -> NDArray[np.bool_]:
+        """Return which forms are of concepts that pass, (n,) bool."""
+        concepts = table.concept[ids]
+        known = np.array([name in self.systems for name in SYSTEMS])
+        passes: NDArray[np.bool_] = known[table.system[concepts]]
+        if self.first:
+            code = np.char.replace(table.code[concepts], b".", b"")
+            passes &= code.astype(f"S{len(self.first)}") >= self.first.encode()
+            passes &= code.astype(f"S{len(self.last)}") <= self.last.encode()
+        return passes
+
+    def __call__(self, row: ConceptRow) -> bool:
         if row.system not in self.systems:
             return False
         code = row.code.replace(".", "")

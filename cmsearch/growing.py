@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cmsearch.approximate import Approximate, HalfVectors, Stored
 from cmsearch.errors import IndexFolderError
 from cmsearch.types import Vectors
-from cmsearch.vectors import Approximate, FaissVectors, Kind, Rows, Stored
+from cmsearch.vectors import Kind, Rows
 
 # The kind follows from the number of vectors; python -m benchmarks.notes_search compares them.
 EXACT_UP_TO = 50_000
@@ -73,7 +74,7 @@ class GrowingVectors:
     """
 
     def __init__(
-        self, stored: Stored, late: FaissVectors, first: int, approximate: Approximate | None
+        self, stored: Stored, late: HalfVectors, first: int, approximate: Approximate | None
     ) -> None:
         self._stored = stored
         self._late = late
@@ -94,7 +95,7 @@ class GrowingVectors:
         approximate = None
         if extent.file:
             approximate = Approximate.open(folder / extent.file, kind=Kind(extent.kind))
-        late = FaissVectors.of_stored(stored[extent.indexed :])
+        late = HalfVectors(stored[extent.indexed :])
         return cls(stored, late, extent.indexed, approximate)
 
     def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:

@@ -15,13 +15,15 @@ from filelock import FileLock, Timeout
 from cmsearch.contents import BuildOptions, concept_rows, crosswalk_rows, serialised
 from cmsearch.errors import IndexFolderError, IndexMismatch
 from cmsearch.lexicon import Lexicon
+from cmsearch.lexiconfile import write_lexicon
 from cmsearch.manifest import IndexedCodeSet, Manifest
+from cmsearch.ontology.concept import CodeSet, Concept
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.ontology.vocabulary import VOCABULARY_VERSION
 from cmsearch.rows import FormRow
-from cmsearch.serialise import TEMPLATES_VERSION
+from cmsearch.serialise import TEMPLATES_VERSION, Form
 from cmsearch.types import Encoder, Vectors
-from cmsearch.vectors import FaissVectors, Kind, half
+from cmsearch.vectors import FaissVectors, Kind
 
 Progress = Callable[[str, int, int], None]
 _LOCK_SECONDS = 3600
@@ -52,7 +54,9 @@ def open_index(folder: Path) -> OpenIndex:
         try:
             manifest.check_sizes(folder)
             lexicon = Lexicon.open(folder / manifest.lexicon_file)
-            vectors = FaissVectors.open(folder / manifest.vectors_file, kind=_kind(manifest))
+            vectors = FaissVectors.open(
+                folder / manifest.vectors_file, kind=_kind(manifest), step=manifest.step
+            )
         except IndexFolderError:
             if attempt == 2 or Manifest.read(folder) == manifest:
                 raise
@@ -153,40 +157,25 @@ def _build(
         concepts, made = serialised(ontology, options)
         report("text forms", 1, 1)
         texts = sorted({form.text for form in made})
-        row_of = {text: row for row, text in enumerate(texts)}
-        known = {} if anew else _known_vectors(folder, encoder)
+        known, step = ({}, None) if anew else _known_vectors(folder, encoder)
         vectors = _encode(texts, encoder, known, report)
         report("vector index", 0, 1)
-        searchable = FaissVectors.build(vectors, kind=options.kind)
+        searchable = FaissVectors.build(vectors, kind=options.kind, step=step)
         searchable.save(folder / vectors_file)
         report("vector index", 1, 1)
         report("lexical index", 0, 1)
-        ids = {concept.code: number for number, concept in enumerate(concepts)}
-        Lexicon.build(
-            folder / lexicon_file,
-            concept_rows(ontology, concepts, ids),
-            (
-                FormRow(number, ids[form.code], form.code.system.value, form.code.value,
-                        form.template.value, form.text, "", row_of[form.text])
-                for number, form in enumerate(made)
-            ),
-            crosswalk_rows(options.systems, ids),
-        )  # fmt: skip
+        _write_lexicon(folder / lexicon_file, ontology, options, concepts, made, texts)
         report("lexical index", 1, 1)
         manifest = Manifest(
             encoder=encoder.identity,
             encoder_source=encoder_source,
             kind=searchable.kind.value,
-            dtype="float16",
+            dtype="int8",
+            step=searchable.step,
             templates=tuple(template.value for template in options.templates),
             templates_version=TEMPLATES_VERSION,
             vocabulary=VOCABULARY_VERSION if options.vocabulary else "",
-            code_sets=tuple(
-                IndexedCodeSet(
-                    item.system.value, item.release, item.origin, item.sha256, len(item.concepts)
-                )
-                for item in ontology.code_sets
-            ),
+            code_sets=tuple(map(_indexed, ontology.code_sets)),
             forms=len(made),
             vectors=len(texts),
             lexicon_file=lexicon_file,
@@ -205,29 +194,59 @@ def _build(
     return manifest
 
 
+def _write_lexicon(
+    path: Path,
+    ontology: Ontology,
+    options: BuildOptions,
+    concepts: Sequence[Concept],
+    made: Sequence[Form],
+    texts: Sequence[str],
+) -> None:
+    """Write the lexical half; the vector of a form is the place of its text."""
+    row_of = {text: row for row, text in enumerate(texts)}
+    ids = {concept.code: number for number, concept in enumerate(concepts)}
+    write_lexicon(
+        path,
+        concept_rows(ontology, concepts, ids),
+        (
+            FormRow(number, ids[form.code], form.code.system.value, form.code.value,
+                    form.template.value, form.text, "", row_of[form.text])
+            for number, form in enumerate(made)
+        ),
+        crosswalk_rows(options.systems, ids),
+    )  # fmt: skip
+
+
+def _indexed(item: CodeSet) -> IndexedCodeSet:
+    return IndexedCodeSet(
+        item.system.value, item.release, item.origin, item.sha256, len(item.concepts)
+    )
+
+
 def _flush(path: Path) -> None:
     """Have a file on the disk before a manifest that names it."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def _known_vectors(folder: Path, encoder: Encoder) -> dict[str, Vectors]:
-    """Return the vectors of the old index by text, if the same encoder made them."""
+def _known_vectors(folder: Path, encoder: Encoder) -> tuple[dict[str, Vectors], float | None]:
+    """Return the vectors of the old index by text, and their step, if the encoder made them."""
     try:
         old = open_index(folder)
         if old.manifest.encoder != encoder.identity:
-            return {}
+            return {}, None
         known = list(old.lexicon.texts())
         stored = old.vectors.vectors(np.array([row for _, row in known], dtype=np.int64))
     except IndexFolderError:
-        return {}
-    return {text: vector for (text, _), vector in zip(known, stored, strict=True)}
+        return {}, None
+    found = {text: vector for (text, _), vector in zip(known, stored, strict=True)}
+    return found, old.manifest.step
 
 
 def _encode(
     texts: Sequence[str], encoder: Encoder, known: dict[str, Vectors], report: Progress
 ) -> Vectors:
-    """Return the stored-precision vectors of the texts; only unknown ones are encoded."""
+    """Return the vectors of the texts; only unknown ones are encoded."""
     vectors = np.empty((len(texts), encoder.identity.dim), dtype=np.float32)
     fresh = []
     for row, text in enumerate(texts):
@@ -239,7 +258,7 @@ def _encode(
     report("encoding", 0, len(fresh))
     for start in range(0, len(fresh), _PART):
         rows = fresh[start : start + _PART]
-        vectors[rows] = half(encoder.encode([texts[row] for row in rows]))
+        vectors[rows] = encoder.encode([texts[row] for row in rows])
         report("encoding", min(start + _PART, len(fresh)), len(fresh))
     return vectors
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,46 +11,12 @@ from pathlib import Path
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from cmsearch.errors import IndexFolderError
+from cmsearch.formtable import FormTable
+from cmsearch.lexiconfile import unreadable
 from cmsearch.rows import ConceptRow, CrosswalkRow, FormRow
-from cmsearch.wording import phrase_key, stem, terms, tokens
 
-_SCHEMA = """
-CREATE TABLE concept (
-    id INTEGER PRIMARY KEY, system TEXT NOT NULL, code TEXT NOT NULL, title TEXT NOT NULL,
-    level TEXT NOT NULL, parent INTEGER, billable INTEGER NOT NULL, chapter TEXT NOT NULL,
-    grouping TEXT NOT NULL, details TEXT NOT NULL
-);
-CREATE TABLE form (
-    id INTEGER PRIMARY KEY, concept INTEGER NOT NULL, system TEXT NOT NULL,
-    code TEXT NOT NULL, template TEXT NOT NULL, text TEXT NOT NULL, terms TEXT NOT NULL,
-    vector INTEGER NOT NULL
-);
-CREATE TABLE word (word TEXT PRIMARY KEY, term TEXT NOT NULL, forms INTEGER NOT NULL)
-    WITHOUT ROWID;
-CREATE TABLE term (term TEXT PRIMARY KEY, forms INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE phrase (
-    key TEXT NOT NULL, concept INTEGER NOT NULL, form INTEGER NOT NULL,
-    PRIMARY KEY (key, concept)
-) WITHOUT ROWID;
-CREATE TABLE crosswalk (
-    source INTEGER NOT NULL, target INTEGER, approximate INTEGER, no_map INTEGER,
-    combination INTEGER, scenario INTEGER, choice_list INTEGER
-);
-CREATE VIRTUAL TABLE form_words USING fts5(
-    terms, content='form', content_rowid='id', tokenize="unicode61"
-);
-"""
-_INDEXES = """
-CREATE UNIQUE INDEX concept_code ON concept (code, system);
-CREATE INDEX concept_parent ON concept (parent);
-CREATE INDEX form_concept ON form (concept);
-CREATE INDEX form_vector ON form (vector);
-CREATE INDEX crosswalk_source ON crosswalk (source);
-"""
 # A term in more forms than this finds nothing in particular; it still counts in scores.
 _COMMON = 4_000
-LONGEST_PHRASE = 8
 
 
 class Lexicon:
@@ -79,47 +44,29 @@ class Lexicon:
         try:
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
         except sqlite3.Error as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         try:
             connection.execute("SELECT id FROM concept LIMIT 1").fetchone()
             connection.execute("PRAGMA mmap_size = 268435456")
         except sqlite3.Error as error:
             connection.close()
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         return cls(connection, path)
 
-    @staticmethod
-    def build(
-        path: Path,
-        concepts: Iterable[ConceptRow],
-        forms: Iterable[FormRow],
-        crosswalk: Iterable[CrosswalkRow],
-    ) -> None:
-        """Write a new lexicon file. The terms of the forms are filled in here.
-
-        Raises:
-            IndexFolderError: the disk is full, or the folder cannot be written to.
-        """
-        try:
-            _fill(path, concepts, forms, crosswalk)
-        except sqlite3.OperationalError as error:
-            raise IndexFolderError(
-                f"{path}: cannot be written ({error}); free space or rights, "
-                "or name another folder with --index"
-            ) from error
-
     @cached_property
-    def form_count(self) -> int:
-        """How many text forms there are."""
-        return int(self._rows("SELECT count(*) FROM form")[0][0])
+    def table(self) -> FormTable:
+        """All forms and concepts as numbers."""
+        try:
+            return FormTable.of_blobs(dict(self._rows("SELECT name, data FROM array")))
+        except ValueError as error:
+            raise unreadable(self._path, error) from error
 
     def find(self, query_terms: Sequence[str], *, limit: int) -> list[int]:
         """Return the ids of the forms that BM25 ranks first for the terms (stems).
 
         Terms that stand in thousands of forms search only where there is nothing rarer.
         """
-        counts = {term: self.frequency(term) for term in dict.fromkeys(query_terms)}
-        known = sorted((count, term) for term, count in counts.items() if count)
+        known = sorted((count, term) for term, (_, count) in self.terms(query_terms).items())
         rare = [term for count, term in known if count <= _COMMON][:24] or [
             term for _, term in known[:2]
         ]
@@ -132,45 +79,22 @@ class Lexicon:
         )
         return [row[0] for row in rows]
 
+    def terms(self, wanted: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Return of each known term (stem) its place in the table and how many forms have it."""
+        rows = self._in("SELECT term, id, forms FROM term WHERE term IN", sorted(set(wanted)))
+        return {term: (place, count) for term, place, count in rows}
+
     def phrases(self, keys: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
         """Return, by key, the concepts with a form of exactly these stems, and the form.
 
         Only forms of up to ``LONGEST_PHRASE`` stems have a key (``wording.phrase_key``).
         """
         found: dict[str, list[tuple[int, int]]] = {}
-        if self._has_phrases:
-            for key, concept, form in self._in(
-                "SELECT key, concept, form FROM phrase WHERE key IN", keys
-            ):
-                found.setdefault(key, []).append((concept, form))
-            return {key: sorted(pairs) for key, pairs in found.items()}
-        kept = self._phrases_of_forms
-        return {key: kept[key] for key in keys if key in kept}
-
-    @cached_property
-    def _has_phrases(self) -> bool:
-        return bool(self._rows("SELECT 1 FROM sqlite_master WHERE name = 'phrase'"))
-
-    @cached_property
-    def _phrases_of_forms(self) -> dict[str, list[tuple[int, int]]]:
-        """The same for an index built before there was a table of phrases."""
-        found: dict[str, dict[int, int]] = {}
-        for key, concept, form in _phrases(self._rows("SELECT id, concept, terms FROM form")):
-            found.setdefault(key, {}).setdefault(concept, form)
-        return {key: sorted(pairs.items()) for key, pairs in found.items()}
-
-    def frequency(self, term: str) -> int:
-        """Return in how many forms a term (a stem) stands."""
-        rows = self._rows("SELECT forms FROM term WHERE term = ?", (term,))
-        return int(rows[0][0]) if rows else 0
-
-    def frequencies(self, wanted: Iterable[str]) -> dict[str, int]:
-        """Return in how many forms each of the terms stands."""
-        return dict(self._in("SELECT term, forms FROM term WHERE term IN", sorted(set(wanted))))
-
-    def knows(self, word: str) -> bool:
-        """Whether a plain word, or another word of its stem, stands in any form."""
-        return self.frequency(stem(word)) > 0
+        for key, concept, form in self._in(
+            "SELECT key, concept, form FROM phrase WHERE key IN", keys
+        ):
+            found.setdefault(key, []).append((concept, form))
+        return {key: sorted(pairs) for key, pairs in found.items()}
 
     def correct(self, word: str) -> str | None:
         """Return the known word that an unknown one is most likely a slip for.
@@ -225,11 +149,6 @@ class Lexicon:
         rows = self._in("SELECT * FROM form WHERE id IN", ids)
         return sorted((FormRow(*row) for row in rows), key=lambda form: form.id)
 
-    def forms_of_vectors(self, vectors: Sequence[int]) -> list[FormRow]:
-        """Return the forms whose vector is one of these rows, in the order of their ids."""
-        rows = self._in("SELECT * FROM form WHERE vector IN", vectors)
-        return sorted((FormRow(*row) for row in rows), key=lambda form: form.id)
-
     def peer_forms(self, system: str) -> Iterator[tuple[str, str]]:
         """Yield code and text of the titles and inclusion terms of a system's codes."""
         yield from self._rows(
@@ -238,14 +157,6 @@ class Lexicon:
             "ORDER BY form.id",
             (system,),
         )
-
-    def titles(self, concepts: Sequence[int]) -> list[FormRow]:
-        """Return the title forms of the concepts, in the order of their ids."""
-        rows = self._in(
-            "SELECT * FROM form WHERE template = 'title' AND concept IN",
-            concepts,
-        )
-        return sorted((FormRow(*row) for row in rows), key=lambda form: form.id)
 
     def vectors_under(self, system: str, first: str, last: str) -> list[int]:
         """Return the rows of vectors of the forms whose codes lie between two prefixes."""
@@ -282,6 +193,11 @@ class Lexicon:
         )
         return [_concept(row) for row in rows]
 
+    def chapters(self, system: str) -> dict[int, str]:
+        """Return the first letter of the code of each concept of a system that has forms."""
+        rows = self._rows("SELECT DISTINCT concept, code FROM form WHERE system = ?", (system,))
+        return {concept: code[0] for concept, code in rows}
+
     def children(self, concept: int) -> list[ConceptRow]:
         """Return the concepts right below a concept, in order of their codes."""
         rows = self._rows("SELECT * FROM concept WHERE parent = ? ORDER BY code", (concept,))
@@ -317,7 +233,7 @@ class Lexicon:
         try:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.DatabaseError as error:
-            raise _unreadable(self._path, error) from error
+            raise unreadable(self._path, error) from error
 
     def _in(self, select: str, values: Sequence[object]) -> list[tuple]:  # type: ignore[type-arg]
         found = []
@@ -326,78 +242,6 @@ class Lexicon:
             marks = ",".join("?" * len(part))
             found += self._rows(f"{select} ({marks})", part)
         return found
-
-
-def _fill(
-    path: Path,
-    concepts: Iterable[ConceptRow],
-    forms: Iterable[FormRow],
-    crosswalk: Iterable[CrosswalkRow],
-) -> None:
-    connection = sqlite3.connect(path)
-    try:
-        connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
-        connection.executescript(_SCHEMA)
-        connection.executemany(
-            "INSERT INTO concept VALUES (?,?,?,?,?,?,?,?,?,?)",
-            ((c.id, c.system, c.code, c.title, c.level, c.parent, c.billable, c.chapter,
-              c.grouping, c.details) for c in concepts),
-        )  # fmt: skip
-        counted = _TermCounter()
-        connection.executemany(
-            "INSERT INTO form VALUES (?,?,?,?,?,?,?,?)",
-            ((f.id, f.concept, f.system, f.code, f.template, f.text, counted.terms(f.text),
-              f.vector) for f in forms),
-        )  # fmt: skip
-        connection.executemany(
-            "INSERT INTO word VALUES (?,?,?)",
-            ((word, stem(word), count) for word, count in counted.words.items()),
-        )
-        connection.executemany("INSERT INTO term VALUES (?,?)", counted.stems.items())
-        connection.executemany(
-            "INSERT INTO crosswalk VALUES (?,?,?,?,?,?,?)",
-            ((x.source, x.target, x.approximate, x.no_map, x.combination, x.scenario,
-              x.choice_list) for x in crosswalk),
-        )  # fmt: skip
-        connection.executemany(
-            "INSERT OR IGNORE INTO phrase VALUES (?,?,?)",
-            _phrases(connection.execute("SELECT id, concept, terms FROM form ORDER BY id")),
-        )
-        connection.execute("INSERT INTO form_words (form_words) VALUES ('rebuild')")
-        connection.execute("INSERT INTO form_words (form_words) VALUES ('optimize')")
-        connection.executescript(_INDEXES)
-        connection.commit()
-    finally:
-        connection.close()
-
-
-def _phrases(forms: Iterable[tuple[int, int, str]]) -> Iterator[tuple[str, int, int]]:
-    """Yield key, concept and form of the forms that are short enough for a phrase."""
-    for form, concept, stored in forms:
-        stems = set(stored.split())
-        if stems and len(stems) <= LONGEST_PHRASE:
-            yield phrase_key(stems), concept, form
-
-
-def _unreadable(path: Path, error: sqlite3.Error) -> IndexFolderError:
-    return IndexFolderError(
-        f"{path}: not a readable lexicon ({error}); rebuild with: cmsearch index --rebuild"
-    )
-
-
-class _TermCounter:
-    """Turns texts into their stored terms and counts words and stems on the way."""
-
-    def __init__(self) -> None:
-        self.words: Counter[str] = Counter()
-        self.stems: Counter[str] = Counter()
-
-    def terms(self, text: str) -> str:
-        words = tokens(text)
-        self.words.update(set(words))
-        stems = terms(words)
-        self.stems.update(set(stems))
-        return " ".join(stems)
 
 
 def _concept(row: Sequence[object]) -> ConceptRow:

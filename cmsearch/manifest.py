@@ -11,10 +11,10 @@ from typing import Any
 from cmsearch.errors import IndexFolderError
 from cmsearch.types import EncoderIdentity
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST_FILE = "manifest.json"
 # The types of plain fields, by their annotations.
-_PLAIN = {"str": str, "int": int}
+_PLAIN = {"str": str, "int": int, "float": float}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Manifest:
         encoder_source: path or name by which it was opened; empty for the shipped one.
         kind: ``flat``, ``hnsw`` or ``ivfpq``.
         dtype: precision of the stored vectors.
+        step: how much one step of a stored byte is in a component.
         templates, templates_version: the text forms of the concepts.
         vocabulary: version of the vocabulary; empty when it was left out.
         code_sets: what is in the index.
@@ -49,6 +50,7 @@ class Manifest:
     encoder_source: str
     kind: str
     dtype: str
+    step: float
     templates: tuple[str, ...]
     templates_version: str
     vocabulary: str

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cmsearch.candidates import gather, understand
+from cmsearch.candidates import gather
 from cmsearch.codes import System
 from cmsearch.errors import CasesError
-from cmsearch.filters import Filters
+from cmsearch.filters import Filters, Gate
 from cmsearch.fusion import FEATURES
+from cmsearch.query import understand
 from cmsearch.search import Index
 
 _HALVES = {"dense": "cosine", "lexical": "overlap"}
@@ -50,13 +51,13 @@ class IndexRanker:
         query = understand(text, files.lexicon)
         if not text.strip():
             return []
-        found, features = gather(
+        found = gather(
             query,
             self._index.encoder.encode(query.variants),
             lexicon=files.lexicon,
             index=files.vectors,
-            allowed=lambda form: form.system == self._system.value,
+            allowed=Gate.of((self._system,), "").forms,
         )
-        scores = features[:, FEATURES.index(_HALVES[self._only])]
-        order = np.lexsort((np.array([item.concept.code for item in found]), -scores))
-        return [(found[i].concept.code, float(scores[i])) for i in order[:k]]
+        scores = found.features[:, FEATURES.index(_HALVES[self._only])]
+        order = np.lexsort((found.codes, -scores))
+        return [(found.codes[i].decode(), float(scores[i])) for i in order[:k]]

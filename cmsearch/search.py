@@ -11,13 +11,13 @@ import numpy as np
 
 from cmsearch import paths
 from cmsearch.arrange import exact_first, hit, only_billable
-from cmsearch.candidates import Query, gather, understand
+from cmsearch.candidates import Candidates, gather
 from cmsearch.codes import Code, System, candidates
 from cmsearch.contents import BuildOptions
 from cmsearch.encoder import open_encoder
 from cmsearch.errors import CodeError
 from cmsearch.filters import Filters, Gate
-from cmsearch.fusion import Fusion
+from cmsearch.fusion import FEATURES, Fusion
 from cmsearch.index import (
     OpenIndex,
     Progress,
@@ -29,6 +29,7 @@ from cmsearch.index import (
 from cmsearch.manifest import MANIFEST_FILE, Manifest
 from cmsearch.ontology.library import code_sets
 from cmsearch.ontology.ontology import Ontology
+from cmsearch.query import Query, understand
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Encoder, Hit, Vectors
 from cmsearch.vectors import Rows
@@ -260,23 +261,28 @@ class Index:
         within: Rows | None,
     ) -> list[Hit]:
         """Return the hits of one query; looks wider while filters leave too few."""
+        lexicon = self.files.lexicon
         for wider in (1, 4, _WIDEST):
-            found, features = gather(
+            found = gather(
                 query,
                 vectors,
-                lexicon=self.files.lexicon,
+                lexicon=lexicon,
                 index=self.files.vectors,
-                allowed=gate,
+                allowed=gate.forms,
                 within=within,
                 wider=wider,
             )
-            scores = [float(score) for score in self.fusion.probabilities(features)]
-            ranked = sorted(
-                zip(found, scores, strict=True),
-                key=lambda pair: (-round(pair[1], 4), pair[0].concept.code),
-            )
-            ranked = exact_first(query, ranked, gate, self.files.lexicon)
-            ranked = only_billable(ranked, filters, self.files.lexicon)
+            scores = np.round(self.fusion.probabilities(found.features).astype(np.float64), 4)
+            order = np.lexsort((found.codes, -scores))
+            chosen = order if filters.billable or filters.expand else _front(found, order, k)
+            ranked = [
+                (candidate, float(scores[place]))
+                for place, candidate in zip(
+                    chosen, found.rows(chosen.tolist(), lexicon), strict=True
+                )
+            ]
+            ranked = exact_first(query, ranked, gate, lexicon)
+            ranked = only_billable(ranked, filters, lexicon)
             if len(ranked) >= k:
                 break
         releases = self.manifest.releases
@@ -284,3 +290,10 @@ class Index:
             hit(rank, candidate, score, releases)
             for rank, (candidate, score) in enumerate(ranked[:k], start=1)
         ]
+
+
+def _front(found: Candidates, order: Rows, k: int) -> Rows:
+    """Return the first k places of the order and those whose title may be the query."""
+    titled = found.features[order, FEATURES.index("title_overlap")] > 0.999
+    chosen: Rows = order[(np.arange(len(order)) < k) | titled]
+    return chosen

@@ -182,6 +182,9 @@ def terms(words: list[str]) -> list[str]:
     return telling or [stem(word) for word in words]
 
 
+LONGEST_PHRASE = 8
+
+
 def phrase_key(stems: Iterable[str]) -> str:
     """Return stems as the key of a phrase: each once, in alphabetical order."""
     return " ".join(sorted(set(stems)))

@@ -13,7 +13,7 @@ from cli_fixtures import HIT_KEYS, invoke
 from real_index import command, real_home
 
 from cmsearch.batch.tasks import MentionsTask, QueryTask, SuggestTask
-from cmsearch.cli.progress import job_said
+from cmsearch.cli.jobprogress import job_said
 from cmsearch.errors import BatchError
 
 ROWS = [("n1", "heart attack"), ("n2", ""), ("n3", "type 2 diabetes with kidney disease")]

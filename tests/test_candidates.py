@@ -10,20 +10,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import FakeEncoder
 
-from cmsearch.candidates import gather, tokens_as_typed, understand
+from cmsearch.candidates import gather
+from cmsearch.codes import System
+from cmsearch.filters import Gate
 from cmsearch.fusion import FEATURES
+from cmsearch.query import tokens_as_typed, understand
 from cmsearch.types import Why
 from cmsearch.vectors import ExactVectors
 from cmsearch.wording import stem
+
+
+def everything(table, ids):
+    return np.ones(len(ids), dtype=bool)
 
 
 @pytest.fixture(scope="module")
 def ask(tiny_files):
     """Gather the candidates of a text: by code, with their features by name."""
 
-    def asked(text, *, allowed=lambda form: True, wider=1, index=None):
+    def asked(text, *, allowed=everything, wider=1, index=None):
         query = understand(text, tiny_files.lexicon)
-        found, table = gather(
+        found = gather(
             query,
             FakeEncoder().encode(query.variants),
             lexicon=tiny_files.lexicon,
@@ -31,9 +38,12 @@ def ask(tiny_files):
             allowed=allowed,
             wider=wider,
         )
+        table = found.features
         assert table.shape == (len(found), len(FEATURES))
         assert table.dtype == np.float32
-        return found, table
+        rows = found.rows(range(len(found)), tiny_files.lexicon)
+        assert [row.concept.code.encode() for row in rows] == found.codes.tolist()
+        return rows, table
 
     return asked
 
@@ -101,7 +111,7 @@ def test_a_title_is_its_own_best_candidate(ask):
     found, _ = ask("Unstable angina")
     assert found[0].concept.code == "I20.0"
     numbers = by_code(ask("Unstable angina"))["icd10cm", "I20.0"]
-    assert numbers["cosine"] == pytest.approx(1, abs=1e-3)
+    assert numbers["cosine"] == pytest.approx(1, abs=1e-2)
     assert numbers["title_cosine"] == numbers["cosine"]
     assert numbers["cosine_below_best"] == 0
     assert numbers["cosine_rank"] == 0
@@ -126,12 +136,12 @@ def test_the_second_form_and_the_number_of_extra_words(ask):
     numbers = by_code(ask("angina"))
     # "Angina pectoris" is the only form of I20; I20.9 has "Cardiac angina" and its title.
     assert numbers["icd10cm", "I20"]["cosine_second"] == pytest.approx(
-        numbers["icd10cm", "I20"]["cosine"] - 0.3, abs=1e-3
+        numbers["icd10cm", "I20"]["cosine"] - 0.3, abs=1e-2
     )
-    assert numbers["icd10cm", "I20"]["cosine"] == pytest.approx(1 / math.sqrt(2), abs=1e-3)
+    assert numbers["icd10cm", "I20"]["cosine"] == pytest.approx(1 / math.sqrt(2), abs=1e-2)
     assert numbers["icd10cm", "I20"]["extra_words"] == 1
-    assert numbers["icd10cm", "I20.9"]["cosine"] == pytest.approx(1 / math.sqrt(2), abs=1e-3)
-    assert numbers["icd10cm", "I20.9"]["cosine_second"] == pytest.approx(1 / math.sqrt(3), abs=1e-3)
+    assert numbers["icd10cm", "I20.9"]["cosine"] == pytest.approx(1 / math.sqrt(2), abs=1e-2)
+    assert numbers["icd10cm", "I20.9"]["cosine_second"] == pytest.approx(1 / math.sqrt(3), abs=1e-2)
 
 
 def test_old_other_and_unspecified_titles(ask):
@@ -168,10 +178,12 @@ def test_each_concept_comes_once_and_those_without_forms_never(ask, tiny_files):
 
 
 def test_only_what_is_allowed(ask):
-    found, _ = ask("diabetes mellitus", allowed=lambda form: form.system == "icd9cm")
+    found, _ = ask("diabetes mellitus", allowed=Gate.of((System.ICD9CM,), "").forms)
     assert {item.concept.system for item in found} == {"icd9cm"}
     assert len(found) == 10
-    none, table = ask("diabetes mellitus", allowed=lambda form: False)
+    none, table = ask(
+        "diabetes mellitus", allowed=lambda table, ids: np.zeros(len(ids), dtype=bool)
+    )
     assert none == []
     assert table.shape == (0, len(FEATURES))
 

@@ -249,6 +249,10 @@ def test_files_that_cannot_be_read_or_written(note, tmp_path):
     binary = invoke("suggest", "-", stdin=b"%PDF-1.7 secret")
     assert isinstance(binary.exception, NoteError)
     assert "secret" not in str(binary.exception)
+    kept = tmp_path / "kept.html"
+    kept.write_text("old", encoding="utf-8")
+    invoke("suggest", str(tmp_path / "none.txt"), "--format", "html", "-o", str(kept))
+    assert kept.read_text(encoding="utf-8") == "old"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+import numpy as np
 import pytest
 import tiny
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from cmsearch import lexicon as module
 from cmsearch.errors import IndexFolderError
 from cmsearch.lexicon import Lexicon
+from cmsearch.lexiconfile import write_lexicon
 from cmsearch.rows import ConceptRow, FormRow
 from cmsearch.wording import stem, terms, tokens
 
@@ -25,7 +27,7 @@ def make(path, texts):
     forms = [
         FormRow(n, n, "icd10cm", f"A{n:02}", "title", text, "", n) for n, text in enumerate(texts)
     ]
-    Lexicon.build(path, concepts, forms, [])
+    write_lexicon(path, concepts, forms, [])
     return Lexicon.open(path)
 
 
@@ -91,28 +93,17 @@ def test_a_query_of_many_words_is_cut_at_its_rarest(tmp_path):
 # ---------------------------------------------------------------- counts
 
 
-def test_frequencies_are_counted_facts(tmp_path):
+def test_terms_are_counted_facts(tmp_path):
     lexicon = make(tmp_path / "l", ["fracture of fractured arm", "fractures", "arm of the arm"])
-    assert lexicon.frequency("fractur") == 2
-    assert lexicon.frequency("arm") == 2
-    assert lexicon.frequency("of") == 0
-    assert lexicon.frequencies(["arm", "fractur", "none"]) == {"arm": 2, "fractur": 2}
-    assert lexicon.frequencies([]) == {}
-    assert lexicon.form_count == 3
+    known = lexicon.terms(["arm", "fractur", "of", "none"])
+    assert {term: count for term, (_, count) in known.items()} == {"arm": 2, "fractur": 2}
+    assert [lexicon.table.counts[place] for place, _ in known.values()] == [2, 2]
+    assert lexicon.terms([]) == {}
 
 
-def test_frequencies_of_more_terms_than_sqlite_takes(lexicon):
+def test_more_terms_than_sqlite_takes(lexicon):
     wanted = [f"no{n}" for n in range(5000)] + ["asthma", "pneumonia"]
-    assert lexicon.frequencies(wanted) == {
-        term: lexicon.frequency(term) for term in ("asthma", "pneumonia")
-    }
-
-
-def test_a_word_is_known_by_its_stem(lexicon):
-    assert lexicon.knows("infarction")
-    assert lexicon.knows("infarcts")
-    assert not lexicon.knows("zebra")
-    assert not lexicon.knows("")
+    assert set(lexicon.terms(wanted)) == {"asthma", "pneumonia"}
 
 
 # ---------------------------------------------------------------- slips
@@ -234,7 +225,6 @@ def test_concepts_and_forms_by_id(lexicon):
 def test_ids_that_are_not_there_are_left_out(lexicon):
     assert lexicon.concepts([10_000, -1]) == {}
     assert lexicon.forms([10_000]) == []
-    assert lexicon.forms_of_vectors([-1]) == []
     assert lexicon.by_code("X99") == []
 
 
@@ -244,13 +234,8 @@ def test_forms_come_in_the_order_of_their_ids(lexicon):
 
 def test_concepts_with_one_text_share_a_vector(lexicon):
     first = next(form for form in lexicon.forms_of_concept(lexicon.by_code("J18.9")[0].id))
-    sharing = lexicon.forms_of_vectors([first.vector])
-    assert [form.code for form in sharing] == ["J18", "J18.9"]
-
-
-def test_title_forms(lexicon):
-    ids = [lexicon.by_code(code)[0].id for code in ("I21.9", "E11.9")]
-    assert [form.code for form in lexicon.titles(ids)] == ["E11.9", "I21.9"]
+    sharing = lexicon.table.forms_of_vectors(np.array([first.vector, -1, 10_000]))
+    assert [form.code for form in lexicon.forms(sharing.tolist())] == ["J18", "J18.9"]
 
 
 def test_children(lexicon):
@@ -328,7 +313,7 @@ def test_many_may_read_at_once(tmp_path):
 def test_a_name_with_odd_characters(tmp_path):
     folder = tmp_path / "a b?mode=rw#é%20"
     folder.mkdir()
-    assert make(folder / "l", ["asthma"]).form_count == 1
+    assert make(folder / "l", ["asthma"]).find(["asthma"], limit=9) == [0]
 
 
 @pytest.mark.parametrize("content", [b"", b"no lexicon", b"\0" * 10_000, b"SQLite format 3\0"])
@@ -375,4 +360,4 @@ def test_damage_inside_is_told_as_such(tmp_path):
 
 def test_a_lexicon_that_cannot_be_written(tmp_path):
     with pytest.raises(IndexFolderError, match="cannot be written"):
-        Lexicon.build(tmp_path / "none" / "l", [], [], [])
+        write_lexicon(tmp_path / "none" / "l", [], [], [])

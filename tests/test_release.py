@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 
 from cmsearch.codes import Code, System
 from cmsearch.errors import CmsearchError, OntologyError
-from cmsearch.ontology import archive, library
+from cmsearch.ontology import archive
 from cmsearch.ontology.alphabetic import placed, read_drugs, read_index, read_neoplasms
 from cmsearch.ontology.concept import Concept, Level
+from cmsearch.ontology.ledger import LEDGER
 from cmsearch.ontology.library import add, code_sets, installed
 from cmsearch.ontology.ontology import Ontology
-from cmsearch.ontology.release import Kind, effective, read_release, release_name
+from cmsearch.ontology.release import Kind, read_release
+from cmsearch.ontology.releasename import effective, release_name
 
 CM = System.ICD10CM
 
@@ -691,7 +693,7 @@ def test_a_copy_that_was_changed_is_refused(tabular_file: Path, folder: Path) ->
 )
 def test_a_damaged_ledger_is_refused(folder: Path, ledger: str) -> None:
     folder.mkdir()
-    (folder / library.LEDGER).write_text(ledger)
+    (folder / LEDGER).write_text(ledger)
     with pytest.raises(OntologyError, match="the list of release files is damaged"):
         installed(folder)
 
@@ -725,7 +727,7 @@ def test_a_folder_that_is_a_file_is_refused(tabular_file: Path, tmp_path: Path) 
 
 def test_the_ledger_is_plain_json(tabular_file: Path, folder: Path) -> None:
     add([tabular_file], folder)
-    (item,) = json.loads((folder / library.LEDGER).read_text())["files"]
+    (item,) = json.loads((folder / LEDGER).read_text())["files"]
     assert (item["name"], item["release"]) == ("icd10cm-tabular-2026.xml", "2026")
     assert item["file"].startswith("icd10cm-tabular-2026-")
 

@@ -14,7 +14,8 @@ from cmsearch.codes import Code, System
 from cmsearch.errors import TrainingError
 from cmsearch.ontology.vocabulary import Entry
 from cmsearch.train import terms as module
-from cmsearch.train.terms import SOURCES, Pair, Terms, is_held_out, read_terms
+from cmsearch.train.tables import SOURCES
+from cmsearch.train.terms import Pair, Terms, is_held_out, read_terms
 
 pytestmark = pytest.mark.train
 

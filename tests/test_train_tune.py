@@ -22,7 +22,7 @@ zstandard = pytest.importorskip("zstandard", reason=REASON)
 
 from safetensors.torch import load_file  # noqa: E402
 from sentence_transformers import SentenceTransformer  # noqa: E402
-from transformers import ModernBertModel  # noqa: E402
+from transformers import ModernBertForMaskedLM, ModernBertModel  # noqa: E402
 
 from cmsearch.codes import Code, System  # noqa: E402
 from cmsearch.errors import TrainingError  # noqa: E402
@@ -34,7 +34,9 @@ from cmsearch.train.model import (  # noqa: E402
     Shape,
     as_sentence_transformer,
     load_tokenizer,
+    new_config,
     new_model,
+    shape_of,
 )
 from cmsearch.train.tokenizer import train_tokenizer  # noqa: E402
 from cmsearch.train.tune import Sources, tune  # noqa: E402
@@ -45,6 +47,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning"),
 ]
 
+SAFE = "model.safetensors"
 CONDITIONS = {
     "infection": "sepsis", "fracture": "broken bone", "swelling": "oedema", "pain": "ache",
     "cancer": "malignancy", "bleeding": "haemorrhage", "burn": "scald", "weakness": "palsy",
@@ -228,6 +231,31 @@ def test_training_teaches(sources: Sources, tmp_path: Path) -> None:
     assert recall(SentenceTransformer(str(model), device="cpu")) > 0.8
 
 
+def test_tuning_starts_from_a_pretrained_model(
+    run: Path, sources: Sources, teacher: Path, tmp_path: Path
+) -> None:
+    """Its tokenizer and layers are taken; there is no stage for the embeddings alone."""
+    given = tmp_path / "pretrained"
+    tokenizer = load_tokenizer(run / "tokenizer.json")
+    config = new_config(shape_of("tiny"), tokenizer)
+    torch.manual_seed(9)
+    ModernBertForMaskedLM(config).save_pretrained(given)
+    tokenizer.save_pretrained(given)
+    out = tmp_path / "run"
+    tune(tiny(teacher, start=str(given), steps=4), sources, out)
+    assert not (out / "bag").exists()
+    assert (out / "tokenizer.json").read_bytes() == (given / "tokenizer.json").read_bytes()
+    masked, start = load_file(given / "model.safetensors"), load_file(out / "start" / SAFE)
+    assert all(torch.equal(start[name], masked[f"model.{name}"]) for name in start)
+    after = load_file(out / "model" / SAFE)
+    assert not torch.equal(after["layers.0.mlp.Wi.weight"], start["layers.0.mlp.Wi.weight"])
+
+
+def test_a_start_that_does_not_fit_is_refused(sources: Sources, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no tokenizer\.json; name the folder of a pretrained"):
+        tune(tiny(start=str(tmp_path)), sources, tmp_path / "out")
+
+
 # Stopping and going on
 
 
@@ -298,7 +326,10 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[1] / "recipes").glob("*.toml")))
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if not r.name.startswith("pretrain-")])
 def test_the_recipes_of_the_checkout_are_read(recipe: Path) -> None:
     assert TuneConfig.load(recipe).size in ("tiny", "small", "base")
 

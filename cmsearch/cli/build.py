@@ -6,7 +6,7 @@ import json as encoder
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.table import Table
@@ -14,6 +14,9 @@ from rich.table import Table
 from cmsearch.cli import render
 from cmsearch.cli.progress import BuildProgress
 from cmsearch.codes import System
+
+if TYPE_CHECKING:
+    from cmsearch.manifest import Manifest
 
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -82,14 +85,18 @@ def index(
             folder, options=options, encoder=encoder_name, device=device, anew=rebuild,
             progress=progress,
         )  # fmt: skip
+    talk.print(_built(paths.index_folder(folder), manifest))
+
+
+def _built(folder: Path, manifest: Manifest) -> str:
+    """Return one line that says what an index holds."""
     held = ", ".join(
         f"{System(item.system).label} {item.release} ({item.concepts:,})"
         for item in manifest.code_sets
     )
-    talk.print(
-        f"{paths.index_folder(folder)}: {held}; {manifest.forms:,} text forms, "
-        f"{manifest.vectors:,} vectors of {manifest.encoder.dim} dimensions by "
-        f"{manifest.encoder.name}, FAISS {manifest.kind}"
+    return (
+        f"{folder}: {held}; {manifest.forms:,} text forms, {manifest.vectors:,} vectors of "
+        f"{manifest.encoder.dim} dimensions by {manifest.encoder.name}, FAISS {manifest.kind}"
     )
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmsearch.cli import render
+from cmsearch.cli.jobprogress import JobProgress
 from cmsearch.cli.look import IndexOption, SystemOption, ensure_built
-from cmsearch.cli.progress import JobProgress
 from cmsearch.codes import System
 
 if TYPE_CHECKING:

@@ -69,11 +69,15 @@ def evaluate(
     from cmsearch.evaluate import judge, rank_cases
     from cmsearch.runfiles import read_run, write_run, write_trec_run
 
+    rankers: dict[System, list[Ranker]] = {}
     for path in cases:
         read = read_cases(path)
         runs = [read_run(item) for item in run or ()]
         if not runs:
-            runs = [rank_cases(ranker, read) for ranker in _rankers(read, index, peer or (), only)]
+            system = _system(read)
+            if system not in rankers:
+                rankers[system] = _rankers(system, index, peer or (), only)
+            runs = [rank_cases(ranker, read) for ranker in rankers[system]]
         if save_run is not None:
             write = write_trec_run if save_run.suffix == ".trec" else write_run
             write(save_run, runs[0], read)
@@ -84,18 +88,20 @@ def evaluate(
             render.output().print(_table(str(path), report))
 
 
-def _rankers(
-    cases: Sequence[Case], folder: Path | None, peers: Sequence[str], only: str
-) -> list[Ranker]:
+def _system(cases: Sequence[Case]) -> System:
     from cmsearch.errors import CasesError
-    from cmsearch.peers import open_peer
-    from cmsearch.ranking import IndexRanker
 
     systems = {case.system for case in cases}
     if len(systems) != 1:
         names = ", ".join(sorted(system.value for system in systems))
         raise CasesError(f"the cases are of several code systems ({names}); split the file")
-    system: System = systems.pop()
+    return systems.pop()
+
+
+def _rankers(system: System, folder: Path | None, peers: Sequence[str], only: str) -> list[Ranker]:
+    from cmsearch.peers import open_peer
+    from cmsearch.ranking import IndexRanker
+
     opened = open_index(folder)
     rankers: list[Ranker] = [IndexRanker(opened, system, only=only)]
     if peers:

@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cmsearch.cli import render
+from cmsearch.cli.jobprogress import CountProgress
 from cmsearch.cli.jobs import SET_ASIDE, InputFormat
 from cmsearch.cli.look import IndexOption, open_index
-from cmsearch.cli.progress import CountProgress
 
 if TYPE_CHECKING:
     from cmsearch.collection.folder import Entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -32,6 +33,9 @@ _WHY = {
 }
 
 
+_WIDE = 160
+
+
 class Format(StrEnum):
     """How results are printed."""
 
@@ -41,8 +45,9 @@ class Format(StrEnum):
 
 
 def output() -> Console:
-    """Return the console for data."""
-    return Console(highlight=False, soft_wrap=False)
+    """Return the console for data; in a file or pipe its lines are long, not cut at 80."""
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, soft_wrap=False, width=None if told else _WIDE)
 
 
 def talk() -> Console:

@@ -38,6 +38,97 @@ def tune(
     render.talk().print(f"the model is in {folder}; export it with: cmsearch train export {folder}")
 
 
+@train.command("corpus")
+def corpus(
+    documents: Annotated[Path, typer.Argument(help="Folder of shards (*.jsonl, *.jsonl.zst).")],
+    tokenizer: Annotated[Path, typer.Option(help="The tokenizer.json to use.")],
+    out: Annotated[Path, typer.Option(help="Folder of token shards to write.")],
+    terms: Annotated[
+        Path | None, typer.Option(help="Folder of terminology tables (*.tsv.gz).")
+    ] = None,
+) -> None:
+    """Write documents, all codes and the terminologies as token shards for pretraining.
+
+    Example: cmsearch train corpus corpus --terms terms --tokenizer tokenizer.json --out shards
+    """
+    from cmsearch.errors import need
+
+    need("zstandard", extra="train")
+    from cmsearch.train.corpus import write_shards
+    from cmsearch.train.documents import documents as read
+
+    for part, count in write_shards(read(documents, terms), tokenizer, out).items():
+        render.talk().print(
+            f"{part:>12} {count.documents:>9,} documents {count.tokens:>12,} tokens"
+        )
+
+
+@train.command("pieces")
+def pieces(
+    documents: Annotated[Path, typer.Argument(help="Folder of shards (*.jsonl, *.jsonl.zst).")],
+    tokenizer: Annotated[
+        list[Path], typer.Option(help="A tokenizer.json or a model's folder; may be repeated.")
+    ],
+    part: Annotated[str, typer.Option(help="The part of the mix to measure on.")] = "notes",
+    limit: Annotated[int, typer.Option(help="How many held-out documents at most.")] = 500,
+) -> None:
+    """Count into how many pieces tokenizers cut the words of held-out documents.
+
+    Example: cmsearch train pieces corpus --tokenizer tokenizer.json --tokenizer other/model
+    """
+    from itertools import islice
+
+    from cmsearch.errors import need
+
+    need("zstandard", extra="train")
+    from cmsearch.train.corpus import is_validation
+    from cmsearch.train.documents import corpus_documents
+    from cmsearch.train.pieces import measure_fit, open_tokenizers
+
+    texts = (
+        document.text
+        for document in corpus_documents(documents)
+        if document.part == part and is_validation(document.id)
+    )
+    for fit in measure_fit(open_tokenizers(tokenizer), islice(texts, limit)):
+        render.talk().print(
+            f"{fit.name}: {fit.size:,} pieces; a word is {fit.per_word:.3f} pieces, a distinct "
+            f"word {fit.per_distinct_word:.3f}, a token of text {fit.per_token:.3f}; "
+            f"{fit.whole:.1%} of the words are one piece"
+        )
+
+
+@train.command("pretrain")
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe, as in recipes/pretrain-*.")],
+    shards: Annotated[Path, typer.Option(help="Token shards, from: cmsearch train corpus.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; a stopped run goes on here.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="A published ModernBERT to go on from.")
+    ] = None,
+) -> None:
+    """Pretrain an encoder on masked tokens; log, curves and checkpoints lie in the folder.
+
+    Example: cmsearch train pretrain recipes/pretrain-cpu.toml --shards shards --out runs/mlm
+    """
+    from dataclasses import replace
+
+    from cmsearch.errors import need
+
+    for module in (*_LIBRARIES, "optimi", "matplotlib"):
+        need(module, extra="train")
+    from cmsearch.cli.progress import PretrainProgress
+    from cmsearch.train.pretrain import pretrain as run
+    from cmsearch.train.pretrain_config import PretrainConfig
+
+    config = PretrainConfig.load(recipe)
+    if start is not None:
+        config = replace(config, start=start)
+    with PretrainProgress(render.talk()) as report:
+        folder = run(config, shards, out, report=report)
+    render.talk().print(f"the model is in {folder}; tune it with start = {str(folder)!r}")
+
+
 @train.command("export")
 def export(
     model: Annotated[Path, typer.Argument(help="A tuned model.")],
@@ -78,3 +169,24 @@ def fuse(
     render.talk().print(
         f"{out}: on a fifth that it was not fitted on, recall@1 {first:.3f}, recall@5 {five:.3f}"
     )
+
+
+@train.command("notes")
+def notes(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe, as in recipes/.")],
+    coded: Annotated[Path, typer.Option(help="Coded notes, a line each: id, text, codes.")],
+    out: Annotated[Path, typer.Option(help="The choice file to write.")],
+    index: Annotated[Path, typer.Option("--index", metavar="DIR", help="Index to read with.")],
+) -> None:
+    """Fit the choice of codes for notes on notes that people have coded.
+
+    Example: cmsearch train notes recipes/notes.toml --coded train.jsonl --index indexes/default
+    --out choice.json
+    """
+    from cmsearch.errors import need
+
+    need("lightgbm", extra="train")
+    from cmsearch.train.notes import NotesConfig, fit_to_file
+
+    f1 = fit_to_file(NotesConfig.load(recipe), coded, index, out)
+    render.talk().print(f"{out}: micro-F1 on notes that it was not fitted on {f1:.3f}")

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 from cmsearch.notes.layout import Kind, Segment
-from cmsearch.notes.rules import rows, section_effects, spelled_out
+from cmsearch.notes.rules import classes, rows, section_effects, spelled_out
 from cmsearch.notes.words import Phrases, Words
 from cmsearch.types import Assertion
 
@@ -210,7 +210,7 @@ def _cues() -> Phrases[_Cue]:
             elif direction == "backward":
                 old = _Cue(old.forward, (*old.backward, rule))
             cues[cue] = old
-    return Phrases(cues.items())
+    return Phrases(cues.items(), classes())
 
 
 @lru_cache(maxsize=1)
@@ -222,4 +222,4 @@ def _stops() -> Phrases[tuple[tuple[str, str], ...]]:
         rule = tuple((effect, way) for effect in effects for way in directions)
         for words in spelled_out(phrase):
             stops[words] = (*stops.get(words, ()), *rule)
-    return Phrases(stops.items())
+    return Phrases(stops.items(), classes())

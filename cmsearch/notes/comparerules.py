@@ -12,8 +12,11 @@ from cmsearch.notes.scene import Item, Rule, Scene
 from cmsearch.notes.tabular import is_manifestation
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Assertion
+from cmsearch.wording import tokens
 
 _SIDE = re.compile(r"\b(right|left|bilateral)\b", re.IGNORECASE)
+_WITHOUT = re.compile(r"\bwithout (?:mention of )?([^,;()]+)", re.IGNORECASE)
+_WITH = re.compile(r"\bwith (?!and without)(.+)", re.IGNORECASE)
 _PLAIN = frozenset(
     ("right", "left", "bilateral", "unilateral", "both", "of", "in", "the", "and", "side")
 )
@@ -52,6 +55,22 @@ def _asks_for(diagnosis: Item, symptom: Item) -> bool:
         for line in symptom.node.notes[Kind.CODE_FIRST].lines
         for reference in line.references
     )
+
+
+def _without(item: Item, scene: Scene) -> Iterator[str]:
+    lacks = _WITHOUT.search(item.node.row.title)
+    if not item.clinical or lacks is None:
+        return
+    wanted = frozenset(tokens(lacks[1])) - {"or", "and", "of"}
+    for number in scene.beginnings.get(item.node.undotted[:3], ()):
+        other = scene.items[number]
+        has = _WITH.search(other.node.row.title)
+        if number == item.number or has is None or not scene.counts(other, item):
+            continue
+        any_kind = not wanted.isdisjoint(("complication", "complications"))
+        if any_kind or not wanted.isdisjoint(tokens(has[1])):
+            yield f"{other.code} says with what: {other.node.row.title}"
+            return
 
 
 def _combination(item: Item, scene: Scene) -> Iterator[str]:
@@ -179,6 +198,7 @@ def in_sequence(items: Sequence[Item], scene: Scene) -> list[Item]:
 HOLDING = (
     Rule("header", "Official Guidelines I.B.2", _header),
     Rule("symptom", "Official Guidelines I.B.5", _symptom),
+    Rule("without", "Official Guidelines I.A.15", _without),
 )
 COMBINATION = Rule("combination", "Official Guidelines I.B.9", _combination)
 SIDES = (

@@ -47,10 +47,12 @@ def _outermost(matches: Iterable[Match], *, room: int) -> set[tuple[int, int]]:
     """Return the places of the best matches, without those inside others."""
     places: list[tuple[int, int]] = []
     for match in sorted(matches, key=strength, reverse=True):
+        if len(places) >= room:
+            break
         span = match.found.span
         if not any(begin <= span.begin and span.end <= end for begin, end in places):
             places.append((span.begin, span.end))
-    return set(places[: max(0, room)])
+    return set(places)
 
 
 def why(item: Proposal, experience: Experience) -> str:

@@ -18,6 +18,10 @@ _CAPITALS = re.compile(r"(?:[A-Z][A-Z/&.\-]* ){0,4}[A-Z][A-Z/&.\-]*$")
 _LEADING = re.compile(r"[A-Z][A-Z/&\-]+(?: [A-Z/&][A-Z/&\-]*){0,6}(?=\s)")
 _DASH = re.compile(r"\s[\-\u2013\u2014]+\s")
 _FILLERS = re.compile(r"\b(?:the|this|brief|gross|detailed|in detail)\b|\(\w{1,3}\)|#\d*|[\[\]()]")
+_JOINTS = frozenset(
+    "of is was and for with in on by to from at as were are or has reveals revealed shows"  # noqa: SIM905
+    " showed demonstrates demonstrated includes included".split()
+)
 _SHORT = frozenset("PMH PMHX PSH PSHX HPI ROS FHX SHX PMHx PSHx FHx SHx".split())  # noqa: SIM905
 _BREAKS = (". ", "; ", "  ", "\t", "! ", "| ")
 
@@ -95,7 +99,7 @@ def _without_colon(text: str, begin: int, start: int, head: str) -> Heading | No
         return None
     run = capitals[0].split(" ")
     following = head[capitals.end() :].split(None, 1)
-    if following and (following[0][:1].isupper() or following[0][:1].isdigit()):
+    if following and following[0] not in _JOINTS:
         section = _section(capitals[0])
         if section not in _NONE and len(capitals[0]) > 3:
             return Heading(begin, start + capitals.end(), section)

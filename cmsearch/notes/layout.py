@@ -13,25 +13,19 @@ from enum import Enum
 from itertools import chain
 
 from cmsearch.notes.headings import BODY_SYSTEM, find_headings
-from cmsearch.notes.rules import abbreviations, closed_by, members
+from cmsearch.notes.rules import classes, closed_by
+from cmsearch.notes.sentences import BULLET, sentences, trimmed
 
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-_BULLET = re.compile(
-    r"(?:[\-*+o\u2022\u00b7\u25aa\u25cf\u25e6\u2023\u2013\u2014\u27a2\u2713>~#]{1,3}|"
-    r"\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]|\(?[ivx]{1,4}[.)]|\[[ xX]?\])\s+"
+_TAG = re.compile(
+    r"</?(?:br|p|div|li|ul|ol|tr|td|th|table|tbody|thead|h[1-6]|html|head|body)\b[^<>]{0,200}>",
+    re.IGNORECASE,
 )
-_NUMBERED = re.compile(r"(?<![^\s.;:,])\(?(\d{1,2})[.)]\s+(?=[^\W\d_])")
 _CELL = re.compile(r"[^|\t]+")
-_STOP = re.compile(
-    r"""(?<![.!?])[.!?]++["')\]\u201d\u2019]*+(?=\s)|(?<=[a-z]{2})\.(?=[A-Z][a-z])"""
-)
 _UNFINISHED = re.compile(
     r"(?:[,;(\-/&\u2013]|\b(?:and|or|of|the|a|an|with|to|in|for|his|her)|\w \b(?:no|is|was))$",
     re.IGNORECASE,
-)
-_LETTERED = frozenset(
-    "type grade stage group class hepatitis vitamin influenza factor protein category".split()  # noqa: SIM905
 )
 _LETTERS = re.compile(r"[a-z]+")
 _NARROW = 40  # a block of lines that are all shorter is a list, not wrapped prose
@@ -90,14 +84,15 @@ class _Piece:
 def segments(text: str) -> list[Segment]:
     """Return the segments of a note, in order; they never overlap.
 
-    Every character is in one of them, but for blanks around them and signs between cells.
+    Every character is in one of them, but for blanks around them, signs between cells
+    and tags that end a line.
     """
     found: list[Segment] = []
     for piece in _joined(text, _pieces(text)):
         if piece.kind is Kind.HEADING:
             found.append(piece)
             continue
-        for begin, end in _sentences(text, piece.begin, piece.end):
+        for begin, end in sentences(text, piece.begin, piece.end):
             found.append(Segment(begin, end, piece.section, piece.kind))
     return found
 
@@ -106,17 +101,28 @@ def _blocks(text: str) -> Iterator[list[_Line]]:
     """Yield the lines between blank lines."""
     block: list[_Line] = []
     last = 0
-    for match in _LINE.finditer(text):
-        begin, end = _trimmed(text, match.start(), match.end())
+    for start, stop in _raw_lines(text):
+        begin, end = trimmed(text, start, stop)
         if begin == end:
             continue
         if block and _gap(text, last, begin):
             yield _measured(block)
             block = []
-        block.append(_Line(begin, end, begin - match.start(), first=not block))
+        block.append(_Line(begin, end, begin - start, first=not block))
         last = end
     if block:
         yield _measured(block)
+
+
+def _raw_lines(text: str) -> Iterator[tuple[int, int]]:
+    """Yield what stands between line ends, and between tags that end a line in HTML."""
+    for match in _LINE.finditer(text):
+        place, end = match.span()
+        if text.find("<", place, end) != -1:
+            for tag in _TAG.finditer(text, place, end):
+                yield place, tag.start()
+                place = tag.end()
+        yield place, end
 
 
 def _gap(text: str, last: int, begin: int) -> bool:
@@ -153,7 +159,7 @@ def _pieces(text: str) -> Iterator[_Piece]:
                 continue
             section, place = heading.section, heading.end
             last = 0 if heading.end == line.end else last
-            begin, end = _trimmed(text, heading.begin, heading.end)
+            begin, end = trimmed(text, heading.begin, heading.end)
             yield _Piece(Segment(begin, end, section, Kind.HEADING), True, None)
         yield from _between(text, place, line.end, section, line)
 
@@ -174,26 +180,26 @@ def _leaves_family(text: str, last: int, line: _Line) -> bool:
     """
     if not last or (text[last - 1] not in ".!?" and not line.first):
         return False
-    if _BULLET.match(text, line.begin, line.end):
+    if BULLET.match(text, line.begin, line.end):
         return False
     words = _LETTERS.findall(text[line.begin : line.end].lower())
-    return members("relative").isdisjoint(words) and "family" not in words
+    return classes()["relative"].isdisjoint(words) and "family" not in words
 
 
 def _between(text: str, begin: int, end: int, section: str, line: _Line) -> Iterator[_Piece]:
     """Yield the item, the cells or the prose between two places of a line."""
-    begin, end = _trimmed(text, begin, end)
+    begin, end = trimmed(text, begin, end)
     if begin == end:
         return
     opens, closing = begin == line.begin, line if end == line.end else None
-    bullet = _BULLET.match(text, begin, end)
+    bullet = BULLET.match(text, begin, end)
     inner = bullet.end() if bullet else begin
     if text.find("\t", inner, end) == -1 and text.find("|", inner, end) == -1:
         kind = Kind.ITEM if bullet and opens else Kind.SENTENCE
         yield _Piece(Segment(begin, end, section, kind), opens, closing)
         return
     for cell in _CELL.finditer(text, begin, end):
-        left, right = _trimmed(text, cell.start(), cell.end())
+        left, right = trimmed(text, cell.start(), cell.end())
         if left < right:
             yield _Piece(Segment(left, right, section, Kind.CELL), opens, None)
 
@@ -248,65 +254,3 @@ def _goes_on(text: str, held: _Piece, piece: _Piece) -> bool:
         return True
     word = text[new.begin : new.begin + _NARROW].split(None, 1)[0]
     return line.wrapped and last.end - last.begin + 1 + len(word) > 0.9 * line.width
-
-
-def _sentences(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the sentences and numbered points of a paragraph."""
-    marks = _numbered(text, begin, end)
-    starts = {mark for mark, _ in marks}
-    inside = {place for mark, after in marks for place in range(mark, after)}
-    cuts = sorted(
-        starts
-        | {
-            stop.end()
-            for stop in _STOP.finditer(text, begin, end)
-            if stop.start() not in inside and _ends_sentence(text, begin, stop)
-        }
-    )
-    bullet = _BULLET.match(text, begin, end)
-    floor = bullet.end() if bullet else begin
-    place = begin
-    for cut in (*cuts, end):
-        if cut < floor:
-            continue
-        left, right = _trimmed(text, place, cut)
-        if left < right:
-            yield left, right
-        place = cut
-
-
-def _numbered(text: str, begin: int, end: int) -> list[tuple[int, int]]:
-    """Return where points 1, 2, 3, ... begin and their words begin, if there are two."""
-    found: list[tuple[int, int]] = []
-    for match in _NUMBERED.finditer(text, begin, end):
-        if int(match[1]) == len(found) + 1:
-            found.append(match.span())
-    return found if len(found) > 1 else []
-
-
-def _ends_sentence(text: str, begin: int, stop: re.Match[str]) -> bool:
-    """Return whether a full stop (or !, ?) with a blank after it ends a sentence."""
-    place = stop.start()
-    before = text[max(begin, place - 16) : place]
-    if stop[0] == "?" and (not before or before[-1] in " \t\n("):
-        return False  # ``? pneumonia``
-    if not stop[0].startswith(".") or not before:
-        return True
-    words = before.split()
-    if not words:
-        return True
-    word = words[-1].lower().lstrip("([\"'")
-    follows = text[stop.end() : stop.end() + 8].lstrip()[:1]
-    if len(word) == 1 and word.isalpha():
-        return len(words) > 1 and words[-2].lower() in _LETTERED
-    always = abbreviations().get(word)
-    if always is None:
-        return not (word == "no" and follows.isdigit())
-    return not always and follows.isupper()
-
-
-def _trimmed(text: str, begin: int, end: int) -> tuple[int, int]:
-    """Return two places without the blanks between them and the words."""
-    part = text[begin:end]
-    lead = len(part) - len(part.lstrip())
-    return (begin + lead, begin + len(part.rstrip())) if lead < len(part) else (begin, begin)

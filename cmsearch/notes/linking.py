@@ -109,17 +109,20 @@ class Linker:
 
     def _narrow(self, pool: dict[int, Candidate], words: Sequence[Word]) -> None:
         """Add the more specific codes that the words beside the spans lead to."""
+        taken = {
+            (concept, id(match.found)) for concept, item in pool.items() for match in item.matches
+        }
         for candidate in list(pool.values()):
             concept = candidate.concept
             if concept.billable and "unspecified" not in concept.title.casefold():
                 continue
             for match in candidate.matches:
                 said = _beside(match.found.span, words)
-                for row in self.specifier.specific(concept, said).concepts:
-                    if row.id != concept.id:
+                for row in self.specifier.narrowed(concept, said).concepts:
+                    if (row.id, id(match.found)) not in taken:
+                        taken.add((row.id, id(match.found)))
                         narrowed = pool.setdefault(row.id, Candidate(row))
-                        if not any(one.found is match.found for one in narrowed.matches):
-                            narrowed.matches.append(replace(match, narrowed=True))
+                        narrowed.matches.append(replace(match, narrowed=True))
 
     def _add_learned(self, pool: dict[int, Candidate], learned: Iterable[Learned]) -> None:
         by_code: dict[str, list[Learned]] = {}

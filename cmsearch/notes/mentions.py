@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cmsearch.lexicon import LONGEST_PHRASE, Lexicon
-from cmsearch.wording import STOPWORDS, phrase_key, stem, tokens
+from cmsearch.lexicon import Lexicon
+from cmsearch.wording import LONGEST_PHRASE, STOPWORDS, phrase_key, stem, tokens
 
 _TOKEN = re.compile(r"2/2\b|[A-Za-z]/[A-Za-z](?![^\W_])|[wW]/|[^\W_]+(?:['\u2019][A-Za-z]+)?")
 _BREAK = re.compile(r"[;:!?\n]|\.\s|\s-\s")

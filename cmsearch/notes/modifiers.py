@@ -32,9 +32,10 @@ __all__ = [
 _REACH = 6  # words before and after a mention in which its modifiers are looked for
 _WIDE = 200  # characters around a mention that are read at most
 _BREAKS = frozenset(".;:")
+_SIDES = frozenset("lt rt bilat".split())  # noqa: SIM905
 _OTHERS = frozenset("and or but with".split())  # noqa: SIM905
 _WEEKS = re.compile(
-    r"\b(\d{1,2})(?:\s?[+&w]\s?\d(?:\s?/\s?7|d)?| \d/7)?[\s-]*(?:weeks?|wks?|w)?\b[\s-]*"
+    r"\b(\d{1,2})(?:\s?[+&w]\s?\d(?:\s?/\s?7|d)?| \d/7)?[\s-]*(?:weeks?|wks?|w)?\b['\u2019\s-]*"
     r"(?:(?:of |by )?(?:gestation|gestational|ga\b|pregnan|iup|intrauterine))",
     re.IGNORECASE,
 )
@@ -131,13 +132,17 @@ def modifiers(text: str, segment: Segment, begin: int, end: int) -> Modifiers:
 
 def _clause(forms: list[str], first: int, last: int) -> tuple[int, int]:
     """Return the words around a mention that may belong to it."""
-    lowest = first
-    while lowest > 0 and first - lowest < _REACH and forms[lowest - 1] not in _BREAKS:
+    lowest, highest = first, last
+    while lowest > 0 and first - lowest < _REACH and not _breaks(forms, lowest - 1):
         lowest -= 1
-    highest = last
-    while highest < len(forms) and highest - last < _REACH and forms[highest] not in _BREAKS:
+    while highest < len(forms) and highest - last < _REACH and not _breaks(forms, highest):
         highest += 1
     return lowest, highest
+
+
+def _breaks(forms: list[str], place: int) -> bool:
+    """Return whether a sign ends a clause; the full stop of ``Rt.`` does not."""
+    return forms[place] in _BREAKS and not (place and forms[place - 1] in _SIDES)
 
 
 def _distance(forms: list[str], start: int, stop: int, first: int, last: int) -> int:

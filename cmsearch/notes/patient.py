@@ -10,7 +10,7 @@ from itertools import islice
 
 from cmsearch.notes.assertion import contexts
 from cmsearch.notes.layout import Segment, segments
-from cmsearch.notes.rules import members
+from cmsearch.notes.rules import classes
 from cmsearch.types import Assertion
 
 _FEMALE = "woman|female|lady|girl|f|wf|bf|hf|primigravida|multigravida|gravida"
@@ -65,7 +65,7 @@ def patient(text: str, layout: Sequence[Segment] | None = None) -> Patient:
     age, sex = _introduced(text, parts)
     pregnant = _pregnant(text, parts)
     if sex is None:
-        sex = Sex.FEMALE if pregnant else _by_words(text, parts)
+        sex = _by_words(text, parts) or (Sex.FEMALE if pregnant else None)
     return Patient(sex, age, pregnant and sex is Sex.FEMALE)
 
 
@@ -111,7 +111,7 @@ def _years(match: re.Match[str]) -> int | None:
 
 def _relative_follows(after: str) -> bool:
     """Return whether an age is that of a relative (``his 45-year-old brother``)."""
-    return not members("relative").isdisjoint(_LETTERS.findall(after.lower())[:3])
+    return not classes()["relative"].isdisjoint(_LETTERS.findall(after.lower())[:3])
 
 
 def _by_words(text: str, parts: Sequence[Segment]) -> Sex | None:
@@ -120,7 +120,9 @@ def _by_words(text: str, parts: Sequence[Segment]) -> Sex | None:
         female = male = 0
         for part in parts:
             words = text[part.begin : part.end]
-            if part.section == "family history" or _names_relative(words):
+            if part.section == "family history":
+                continue
+            if pattern is _PRONOUN and _names_relative(words):
                 continue
             for match in pattern.finditer(words):
                 female += match[1] is not None
@@ -133,7 +135,7 @@ def _by_words(text: str, parts: Sequence[Segment]) -> Sex | None:
 
 
 def _names_relative(words: str) -> bool:
-    return not members("relative").isdisjoint(_LETTERS.findall(words.lower()))
+    return not classes()["relative"].isdisjoint(_LETTERS.findall(words.lower()))
 
 
 def _pregnant(text: str, parts: Sequence[Segment]) -> bool:

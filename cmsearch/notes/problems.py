@@ -39,12 +39,12 @@ class Problem:
 
     Attributes:
         begin, end: where its words stand, in Unicode code points of the text.
-        section: its section.
+        segment: the segment that states it.
     """
 
     begin: int
     end: int
-    section: str
+    segment: Segment
 
 
 def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
@@ -64,7 +64,7 @@ def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
             and not _LABEL.match(stated)
             and not _SPOKEN.search(stated)
         ):
-            found.append(Problem(begin, end, part.section))
+            found.append(Problem(begin, end, part))
     return found
 
 

@@ -91,10 +91,11 @@ class Reader:
         known = self._rarity.get(key)
         if known is None:
             stems = key.split()
-            counts = self._lexicon.frequencies(stems)
-            total = self._lexicon.form_count
+            counts = self._lexicon.terms(stems)
+            total = len(self._lexicon.table.concept)
             known = math.fsum(
-                min(_RAREST, math.log(total / max(1, counts.get(word, 1)))) for word in stems
+                min(_RAREST, math.log(total / max(1, counts.get(word, (0, 1))[1])))
+                for word in stems
             )
             self._rarity[key] = known
         return known

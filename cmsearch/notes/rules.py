@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.resources import files
+
+_CLASS = re.compile(r"\{(\w+)\}")
 
 
 def rows(name: str) -> Iterator[tuple[str, ...]]:
@@ -37,27 +40,24 @@ def section_effects() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _classes() -> dict[str, list[str]]:
-    classes: dict[str, list[str]] = {}
+def classes() -> dict[str, frozenset[str]]:
+    """Return the classes of words that phrases name (``relative``: mother, brother, ...)."""
+    found: dict[str, list[str]] = {}
     for name, word, _ in rows("classes"):
-        classes.setdefault(name, []).append(word)
-    return classes
+        found.setdefault(name, []).append(word)
+    return {name: frozenset(words) for name, words in found.items()}
 
 
 def spelled_out(phrase: str) -> Iterator[str]:
-    """Yield a phrase with each member of the classes it names (``in {whose} {relative}``)."""
-    before, brace, rest = phrase.partition("{")
-    if not brace:
-        yield phrase
-        return
-    name, _, after = rest.partition("}")
-    endings = list(spelled_out(after))
-    for word in _classes()[name]:
-        for ending in endings:
-            yield before + word + ending
+    """Yield a phrase with each member of the classes in it that have longer members.
 
-
-@lru_cache(maxsize=8)
-def members(name: str) -> frozenset[str]:
-    """Return the words of a class (``relative``: mother, brother, ...)."""
-    return frozenset(_classes()[name])
+    ``{be} denied`` becomes ``was denied``, ``has been denied``, ...; a class of single words
+    stays for ``Phrases`` to know.
+    """
+    for name in _CLASS.findall(phrase):
+        members = classes()[name]
+        if any(not member.isalpha() and "'" not in member for member in members):
+            for member in members:
+                yield from spelled_out(phrase.replace(f"{{{name}}}", member, 1))
+            return
+    yield phrase

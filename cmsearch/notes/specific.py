@@ -12,10 +12,11 @@ from cmsearch.wording import terms, tokens
 
 _SIDES = frozenset(("left", "right", "bilater"))
 # Words of titles that say that nothing is said.
-_SILENT = ("unspecified", "not otherwise specified", "nos")
+_SILENT = re.compile(r"unspecified|not otherwise specified|\bnos\b", re.IGNORECASE)
 # Titles of a condition alone, where the others name what came of it.
 _SIMPLE = re.compile(r"\buncomplicated\b|\bwithout (?:\w+ )?complications?\b", re.IGNORECASE)
 _NAMED = 4
+_REMEMBERED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,18 @@ class Specifier:
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
         self._below: dict[int, list[ConceptRow]] = {}
+        self._above: dict[int, ConceptRow | None] = {}
         self._stems: dict[int, frozenset[str]] = {}
+        self._narrowed: dict[tuple[int, frozenset[str]], Specific] = {}
+
+    def narrowed(self, concept: ConceptRow, said: frozenset[str]) -> Specific:
+        """Return ``specific`` for the words alone; remembered, since mentions come again."""
+        place = (concept.id, said)
+        if place not in self._narrowed:
+            if len(self._narrowed) > _REMEMBERED:
+                self._narrowed.clear()
+            self._narrowed[place] = self.specific(concept, said)
+        return self._narrowed[place]
 
     def specific(
         self,
@@ -160,7 +172,10 @@ class Specifier:
     def _parent(self, concept: ConceptRow) -> ConceptRow | None:
         if concept.parent is None:
             return None
-        return self._lexicon.concepts([concept.parent]).get(concept.parent)
+        if concept.parent not in self._above:
+            found = self._lexicon.concepts([concept.parent])
+            self._above[concept.parent] = found.get(concept.parent)
+        return self._above[concept.parent]
 
     def _of(self, concept: ConceptRow) -> frozenset[str]:
         if concept.id not in self._stems:
@@ -175,7 +190,7 @@ def _by_seventh_character(concept: ConceptRow, below: list[ConceptRow]) -> bool:
 
 
 def _silent(concept: ConceptRow) -> bool:
-    return any(word in concept.title.casefold() for word in _SILENT)
+    return _SILENT.search(concept.title) is not None
 
 
 def _seventh(below: list[ConceptRow], encounter: str) -> ConceptRow:

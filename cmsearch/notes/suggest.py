@@ -9,7 +9,7 @@ a letter) is coded from whatever it mentions, as a learned model of coders choos
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -25,6 +25,7 @@ from cmsearch.notes.problems import DIAGNOSES, problems
 from cmsearch.notes.proposals import Proposal, combined, merged, ordered, settled
 from cmsearch.notes.reading import Reader, Reading
 from cmsearch.notes.visit import ProblemCoder
+from cmsearch.rows import ConceptRow
 from cmsearch.search import Index
 from cmsearch.types import Assertion, Hit, Suggestion
 
@@ -41,6 +42,8 @@ _BESIDE_PROBLEMS = 0.12
 # The share of clear statements for which coders gave the code that is found for them, and
 # how it falls with the score.
 _CLEAR, _UNCLEAR = 0.78, 0.12
+# The same for the external cause that a note with an injury names.
+_CAUSE, _CAUSE_LEAST = 0.35, 0.03
 _LEAST = 0.01
 _FEWEST = 8
 
@@ -180,7 +183,14 @@ class Coder:
             return list(found)
         around = frozenset(word.stem for word in reading.words)
         stated = self._problems.code(reading.text, listed, around)
-        fewer = [replace(item, chance=item.chance * _share(item)) for item in found]
+        causes = _causes(found) if any(_is_injury(one.concept) for one in stated) else frozenset()
+        fewer = [
+            replace(
+                item,
+                chance=_CAUSE if item.concept.id in causes else item.chance * _share(item),
+            )
+            for item in found
+        ]
         return merged(
             [
                 Proposal(one.concept, _chance(one.score), stated=(one,), missing=one.missing)
@@ -228,6 +238,25 @@ def _share(item: Proposal) -> float:
     """Return how much of its chance a finding keeps in a note that lists its problems."""
     listed = any(match.found.section in DIAGNOSES for match in item.matches)
     return _BESIDE_PROBLEMS if listed else _OUTSIDE
+
+
+def _is_injury(concept: ConceptRow) -> bool:
+    return concept.code.startswith("S") or "T07" <= concept.code[:3] <= "T34"
+
+
+def _causes(found: Iterable[Proposal]) -> frozenset[int]:
+    """Return the likeliest external cause and the likeliest activity of an injury.
+
+    Official Guidelines, section I.C.20: codes for how an injury came about go beside it.
+    """
+    best: dict[bool, Proposal] = {}
+    for item in ordered(found):
+        code = item.concept.code
+        if code[0] not in "VWXY" or code >= "Y90" and not code.startswith("Y93"):
+            continue
+        if item.chance >= _CAUSE_LEAST and not item.held_back:
+            best.setdefault(code.startswith("Y93"), item)
+    return frozenset(item.concept.id for item in best.values())
 
 
 def _chance(score: float) -> float:

@@ -35,6 +35,7 @@ _KINDS = (
     (b"\x7fELF", "a program", "name the note's own file"),
 )
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_HALF = re.compile(r"[\ud800-\udfff]")  # half a character, which no file can hold
 _BLANKS = re.compile(r"\s+")
 _CDA = "{urn:hl7-org:v3}"
 _BLOCKS = frozenset(
@@ -144,8 +145,8 @@ codecs.register_error(_ERRORS, _as_windows)
 def _rtf(text: str, name: str) -> str:
     reader = need("striprtf.striprtf", extra="notes")
     try:
-        return str(reader.rtf_to_text(text, errors="replace"))
-    except (ValueError, LookupError, RecursionError, AttributeError, TypeError) as error:
+        return _HALF.sub("\ufffd", reader.rtf_to_text(text, errors="replace"))
+    except (ValueError, LookupError, ArithmeticError, AttributeError, TypeError) as error:
         fault = type(error).__name__
     raise NoteError(f"{name}: damaged RTF ({fault}); save the note as plain text")
 

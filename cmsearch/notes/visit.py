@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from cmsearch.codes import Code, System
 from cmsearch.notes.experience import Experience, association
+from cmsearch.notes.layout import Segment
 from cmsearch.notes.linking import Linker
+from cmsearch.notes.modifiers import Encounter, modifiers
 from cmsearch.notes.problems import Problem
 from cmsearch.notes.specific import Specific
 from cmsearch.rows import ConceptRow
@@ -63,6 +65,7 @@ class Stated:
     missing: str
 
 
+_ENCOUNTERS = {Encounter.INITIAL: "A", Encounter.SUBSEQUENT: "D", Encounter.SEQUELA: "S"}
 _Ranked = tuple[float, str, Specific]
 
 
@@ -97,7 +100,7 @@ class ProblemCoder:
         coded: dict[int, Stated] = {}
         for problem in found[:_MOST_PROBLEMS]:
             for begin, end in self._parts(text, problem, around):
-                for stated in self._one(text, begin, end, problem.section, around):
+                for stated in self._one(text, begin, end, problem.segment, around):
                     kept = coded.get(stated.concept.id)
                     if kept is None or kept.score < stated.score:
                         coded[stated.concept.id] = stated
@@ -122,17 +125,21 @@ class ProblemCoder:
             return [(begin, end)]
         return parts
 
-    def _one(self, text: str, begin: int, end: int, section: str, around: Set[str]) -> list[Stated]:
-        ranked = self._ranked(text[begin:end], around)
+    def _one(
+        self, text: str, begin: int, end: int, segment: Segment, around: Set[str]
+    ) -> list[Stated]:
+        said = modifiers(text, segment, begin, end).encounter
+        encounter = _ENCOUNTERS[said] if said is not None else "A"
+        ranked = self._ranked(text[begin:end], around, encounter)
         if not ranked:
             return []
         score, matched, specific = ranked[0]
         return [
-            Stated(row, score, begin, end, section, matched, specific.missing)
+            Stated(row, score, begin, end, segment.section, matched, specific.missing)
             for row in specific.concepts
         ]
 
-    def _ranked(self, words: str, around: Set[str]) -> list[_Ranked]:
+    def _ranked(self, words: str, around: Set[str], encounter: str = "A") -> list[_Ranked]:
         """Return the codes for some words with their scores, the best first."""
         hits = self._found(words)
         stems = terms(tokens(words))
@@ -148,7 +155,7 @@ class ProblemCoder:
             if concept is None or concept.level != "code":
                 continue
             specific = self._linker.specifier.specific(
-                concept, said, around=around - _SIDES, preferred=codes
+                concept, said, around=around - _SIDES, encounter=encounter, preferred=codes
             )
             score = self._score(sure, specific)
             if _OTHER.match(concept.title) and "other" not in words.casefold():

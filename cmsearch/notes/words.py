@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 _WORD = re.compile(r"\d+(?:\.\d+)+|\w+(?:['\u2019]\w+)?|[^\w\s]")
-_PATTERN = re.compile(r"<\w+>|" + _WORD.pattern)
+_PATTERN = re.compile(r"<\w+>|\{\w+\}|" + _WORD.pattern)
 Rule = TypeVar("Rule")
 END = "<end>"
 NUMBER = "<number>"
@@ -34,73 +34,85 @@ class Words:
         )
 
 
-@dataclass(slots=True)
 class _Node(Generic[Rule]):
-    """A word of a phrase: the words that may follow, and the rule if a phrase ends here."""
+    """A place in phrases: what may follow, and the rule if a phrase ends here."""
 
-    after: dict[str, _Node[Rule]]
-    rule: Rule | None = None
+    __slots__ = ("after", "rule")
+
+    def __init__(self) -> None:
+        self.after: dict[str, _Node[Rule]] = {}
+        self.rule: Rule | None = None
 
 
 class Phrases(Generic[Rule]):
-    """Phrases to look for, each with a rule; the longest at a place is taken."""
+    """Phrases to look for, each with a rule."""
 
-    def __init__(self, rules: Iterable[tuple[str, Rule]]) -> None:
-        """Keep phrases; ``<number>``, ``<year>`` and ``<end>`` stand for what they say."""
-        self._root: _Node[Rule] = _Node({})
+    def __init__(
+        self, rules: Iterable[tuple[str, Rule]], classes: Mapping[str, frozenset[str]] | None = None
+    ) -> None:
+        """Keep phrases.
+
+        In a phrase ``<number>``, ``<year>`` and ``<end>`` stand for what they say, and
+        ``{relative}`` for each word of that class.
+        """
+        self._root: _Node[Rule] = _Node()
+        self._keys: dict[str, tuple[str, ...]] = {}
         for phrase, rule in rules:
             node = self._root
             for word in _PATTERN.findall(phrase.lower()):
-                node = node.after.setdefault(word, _Node({}))
+                self._keys[word] = (word,)
+                node = node.after.setdefault(word, _Node())
             node.rule = rule
+        for name, members in (classes or {}).items():
+            key = f"{{{name}}}"
+            if key in self._keys:
+                for member in members:
+                    self._keys[member] = (*self._keys.get(member, ()), key)
 
     def find(self, forms: list[str]) -> Iterator[tuple[int, int, Rule]]:
-        """Yield first word, last word + 1 and rule of each phrase, from left to right.
+        """Yield first word, last word + 1 and rule of phrases, from left to right.
 
-        Phrases never overlap, so the work is that of the words times the longest phrase.
+        Of those that begin at a word the longest is taken, and the next begins after it:
+        the work is that of the words times the longest phrase.
         """
-        place, count = 0, len(forms)
-        first = self._root.after
-        while place < count:
-            if forms[place] not in first and not forms[place].isdecimal():
-                place += 1
-                continue
-            end, rule = self._longest(forms, place)
-            if rule is None:
+        place = 0
+        while place < len(forms):
+            best = None
+            if forms[place] in self._keys or forms[place].isdecimal():
+                for best in self._from(forms, place):  # noqa: B007 - the last is the longest
+                    pass
+            if best is None:
                 place += 1
             else:
-                yield place, end, rule
-                place = end
+                yield place, *best
+                place = best[0]
 
     def every(self, forms: list[str]) -> Iterator[tuple[int, int, Rule]]:
         """Yield first word, last word + 1 and rule of all phrases, overlapping ones too."""
-        for place in range(len(forms)):
-            node = self._root.after.get(forms[place])
-            here = place + 1
-            while node is not None:
+        for place, form in enumerate(forms):
+            if form in self._keys:
+                for end, rule in self._from(forms, place):
+                    yield place, end, rule
+
+    def _from(self, forms: list[str], place: int) -> Iterator[tuple[int, Rule]]:
+        """Yield end and rule of the phrases that begin at a word, the longest last."""
+        nodes = [self._root]
+        while nodes:
+            if place == len(forms):
+                ends = [node.after[END].rule for node in nodes if END in node.after]
+                yield from ((place, rule) for rule in ends if rule is not None)
+                return
+            form = forms[place]
+            keys = self._keys.get(form, ())
+            if form.isdecimal():
+                keys = (*keys, _number(form))
+            nodes = [node.after[key] for node in nodes for key in keys if key in node.after]
+            place += 1
+            for node in nodes:
                 if node.rule is not None:
-                    yield place, here, node.rule
-                node = node.after.get(forms[here]) if here < len(forms) else None
-                here += 1
-
-    def _longest(self, forms: list[str], place: int) -> tuple[int, Rule | None]:
-        node: _Node[Rule] | None = self._root
-        best: tuple[int, Rule | None] = (place, None)
-        here = place
-        while node is not None:
-            if node.rule is not None:
-                best = (here, node.rule)
-            if here == len(forms):
-                ending = node.after.get(END)
-                return best if ending is None else (here, ending.rule)
-            form = forms[here]
-            node = node.after.get(form) or (node.after.get(_class(form)) if node.after else None)
-            here += 1
-        return best
+                    yield place, node.rule
 
 
-def _class(form: str) -> str:
-    """Return what stands for a number in phrases; the form itself for any other word."""
-    if not form.isdecimal():
-        return form
+def _number(form: str) -> str:
+    """Return what stands for a number in phrases."""
     return YEAR if len(form) == 4 and form.startswith(("19", "20")) else NUMBER

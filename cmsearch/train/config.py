@@ -7,9 +7,10 @@ import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cmsearch.errors import TrainingError
-from cmsearch.train.terms import SOURCES
+from cmsearch.train.tables import SOURCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,9 @@ class TuneConfig:
 
     Attributes:
         size: ``tiny``, ``small`` or ``base``.
-        vocabulary_size: pieces of the tokenizer.
+        start: a pretrained model's folder; its tokenizer is used and there is no stage for
+            the token embeddings alone. Empty for random layers.
+        vocabulary_size: pieces of the tokenizer, where one is trained.
         max_tokens: where training texts are cut.
         bag_steps: steps for the token embeddings alone, before there are layers.
         steps: steps for the whole encoder.
@@ -37,6 +40,7 @@ class TuneConfig:
     """
 
     size: str = "small"
+    start: str = ""
     vocabulary_size: int = 24_000
     max_tokens: int = 32
     bag_steps: int = 600
@@ -69,20 +73,31 @@ class TuneConfig:
         except (OSError, ValueError) as error:
             raise TrainingError(f"{path}: {error}") from error
         usual = dataclasses.asdict(cls())
-        _refuse_unknown(path, "the keys", values, usual)
         if isinstance(values.get("dims"), list):
             values["dims"] = tuple(values["dims"])
-        for name, value in values.items():
-            kinds = (float, int) if isinstance(usual[name], float) else type(usual[name])
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                raise TrainingError(
-                    f"{path}: {name} = {value!r} should be like {name} = {usual[name]!r}"
-                )
-        _refuse_unknown(path, "the sources in [weights]", values.get("weights", {}), SOURCES)
+        check_values(path, values, usual)
+        refuse_unknown(path, "the sources in [weights]", values.get("weights", {}), SOURCES)
         return cls(**values)
 
 
-def _refuse_unknown(path: Path, what: str, found: Iterable[str], known: Collection[str]) -> None:
+def check_values(path: Path, values: dict[str, Any], usual: dict[str, Any]) -> None:
+    """Refuse a key that nothing reads, and a value of another kind than its key needs.
+
+    Raises:
+        TrainingError: naming the file, the key, and what it should be like.
+    """
+    refuse_unknown(path, "the keys", values, usual)
+    for name, value in values.items():
+        kinds = (float, int) if isinstance(usual[name], float) else type(usual[name])
+        wanted = isinstance(usual[name], bool)
+        if not isinstance(value, kinds) or isinstance(value, bool) is not wanted:
+            raise TrainingError(
+                f"{path}: {name} = {value!r} should be like {name} = {usual[name]!r}"
+            )
+
+
+def refuse_unknown(path: Path, what: str, found: Iterable[str], known: Collection[str]) -> None:
+    """Refuse names that are not among the known ones, and list these."""
     unread = sorted(set(found) - set(known))
     if unread:
         raise TrainingError(

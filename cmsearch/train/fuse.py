@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from cmsearch.candidates import gather, understand
+from cmsearch.candidates import Allowed, Flags, gather
+from cmsearch.codes import System
 from cmsearch.encoder import open_encoder
 from cmsearch.errors import TrainingError
+from cmsearch.filters import Gate
+from cmsearch.formtable import VOCABULARY_FORM, FormTable, Ids
 from cmsearch.fusion import FEATURES, Fusion, Matrix
 from cmsearch.index import open_index
-from cmsearch.rows import FormRow
+from cmsearch.lexicon import Lexicon
+from cmsearch.query import understand
 from cmsearch.search import Index
 from cmsearch.train.terms import Pair, read_terms, tabular_file
 
@@ -43,34 +47,41 @@ def examples(index: Index, pairs: Sequence[Pair], *, batch: int = 256) -> list[E
         for pair, query in zip(part, asked, strict=True):
             stop = row + len(query.variants)
             system, _, code = pair.concept.partition(":")
-            candidates, features = gather(
+            candidates = gather(
                 query,
                 encoded[row:stop],
                 lexicon=lexicon,
                 index=vectors,
-                allowed=_without(pair.query, system),
+                allowed=_without(pair.query, system, lexicon),
             )
             row = stop
-            gold = code.replace(".", "")
+            gold = code.replace(".", "").encode()
             right = np.array(
-                [item.concept.code.replace(".", "").startswith(gold) for item in candidates],
+                [code.replace(b".", b"").startswith(gold) for code in candidates.codes.tolist()],
                 dtype=np.float32,
             )
             if right.any() and not right.all():
-                found.append(Example(features, right))
+                found.append(Example(candidates.features, right))
     return found
 
 
-def _without(query: str, system: str) -> Callable[[FormRow], bool]:
+def _without(query: str, system: str, lexicon: Lexicon) -> Allowed:
     """Allow the forms of a system but the query itself, where the index has it.
 
     A held-out vocabulary entry stands in the index; without it, it is a new wording.
     """
-    typed = query.casefold()
-    return lambda form: (
-        form.system == system
-        and not (form.template == "vocabulary" and form.text.casefold() == typed)
-    )
+    typed, gate = query.casefold(), Gate.of((System(system),), "")
+
+    def allowed(table: FormTable, ids: Ids) -> Flags:
+        passes = gate.forms(table, ids)
+        itself = [
+            form.id
+            for form in lexicon.forms(ids[table.kind[ids] == VOCABULARY_FORM].tolist())
+            if form.text.casefold() == typed
+        ]
+        return passes & ~np.isin(ids, itself)
+
+    return allowed
 
 
 def fit(found: Sequence[Example], *, hidden: int = 16, steps: int = 1500, seed: int = 1) -> Fusion:

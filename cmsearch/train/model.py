@@ -52,12 +52,29 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     )
 
 
+def tokenizer_of(folder: Path) -> Path:
+    """Return the tokenizer file of a model's folder.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise TrainingError(f"{folder}: no tokenizer.json; name the folder of a pretrained model")
+    return path
+
+
 def new_model(
     shape: Shape, tokenizer: PreTrainedTokenizerFast, *, seed: int = 1
 ) -> ModernBertModel:
     """Return a ModernBERT with random weights: RoPE, GeGLU, alternating attention."""
     torch.manual_seed(seed)
-    config = ModernBertConfig(
+    return ModernBertModel._from_config(new_config(shape, tokenizer), attn_implementation="sdpa")
+
+
+def new_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> ModernBertConfig:
+    """Return the architecture's configuration for a shape and a vocabulary."""
+    return ModernBertConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.width,
         intermediate_size=shape.inner,
@@ -72,7 +89,31 @@ def new_model(
         eos_token_id=tokenizer.sep_token_id,
         sep_token_id=tokenizer.sep_token_id,
     )
-    return ModernBertModel._from_config(config, attn_implementation="sdpa")
+
+
+def pretrained(folder: Path, *, width: int, pieces: int) -> ModernBertModel:
+    """Return the encoder of a pretrained folder, its head for masked tokens left out.
+
+    Raises:
+        TrainingError: the folder holds no ModernBERT of that width and vocabulary.
+    """
+    if not (folder / "model.safetensors").is_file():
+        raise TrainingError(f"{folder}: no pretrained model; name the model folder of a run")
+    config = ModernBertConfig.from_pretrained(folder, local_files_only=True)
+    if config.model_type != "modernbert" or config.hidden_size != width:
+        raise TrainingError(
+            f"{folder}: a {config.model_type} of width {config.hidden_size}; the recipe's size "
+            f"needs a modernbert of width {width}"
+        )
+    if config.vocab_size < pieces:
+        raise TrainingError(f"{folder}: its tokenizer has more pieces than it has embeddings")
+    model, info = ModernBertModel.from_pretrained(
+        folder, attn_implementation="sdpa", local_files_only=True, output_loading_info=True,
+        dtype=torch.float32,
+    )  # fmt: skip
+    if info["missing_keys"]:
+        raise TrainingError(f"{folder}: the weights lack {sorted(info['missing_keys'])[0]}")
+    return model
 
 
 def take_embeddings(model: ModernBertModel, weights: torch.Tensor) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from cmsearch.codes import System
 from cmsearch.errors import TrainingError, need
+from cmsearch.index import open_index
 from cmsearch.notes.choice import FEATURES, Choice, Matrix
 from cmsearch.notes.experience import Experience, phrases, telling
 from cmsearch.notes.reading import Reader, Reading
@@ -328,6 +329,14 @@ def fit(notes: Sequence[CodedNote], reader: Reader, config: NotesConfig) -> tupl
     }
     Choice.from_json(values)  # what is written can be read
     return json.dumps(values, separators=(",", ":")) + "\n", f1
+
+
+def fit_to_file(config: NotesConfig, coded: Path, index: Path, out: Path) -> float:
+    """Fit the choice on a file of coded notes and write it; return its F1 on unseen notes."""
+    reader = Reader(open_index(index).lexicon)
+    text, f1 = fit(read_coded(coded, reader), reader, config)
+    out.write_text(text, encoding="utf-8")
+    return f1
 
 
 def mean_average_precision(

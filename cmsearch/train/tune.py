@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -33,8 +35,10 @@ from cmsearch.train.model import (
     as_sentence_transformer,
     load_tokenizer,
     new_model,
+    pretrained,
     shape_of,
     take_embeddings,
+    tokenizer_of,
 )
 from cmsearch.train.terms import Pair, Terms, read_terms, tabular_file
 from cmsearch.train.tokenizer import read_corpus, train_tokenizer
@@ -68,8 +72,13 @@ def tune(config: TuneConfig, sources: Sources, out: Path) -> Path:
     tokenizer = _tokenizer(config, terms, sources, out)
     shape = shape_of(config.size)
     guide = _Teacher(config, out) if config.teacher else None
-    bag = _bag(config, terms, tokenizer, shape, guide, out)
-    return _whole(config, terms, tokenizer, shape, guide, sources, bag, out)
+    if config.start:
+        start = pretrained(Path(config.start), width=shape.width, pieces=len(tokenizer))
+    else:
+        bag = load_file(_bag(config, terms, tokenizer, shape, guide, out) / "model.safetensors")
+        start = new_model(shape, tokenizer, seed=config.seed)
+        take_embeddings(start, bag["embeddings.tok_embeddings.weight"])
+    return _whole(config, terms, tokenizer, start, guide, sources, out)
 
 
 def _record(config: TuneConfig, out: Path) -> None:
@@ -95,6 +104,8 @@ def _tokenizer(
     config: TuneConfig, terms: Terms, sources: Sources, out: Path
 ) -> PreTrainedTokenizerFast:
     path = out / "tokenizer.json"
+    if config.start:
+        shutil.copy(tokenizer_of(Path(config.start)), path)
     if not path.is_file():
         log.info("training the tokenizer")
         texts = {
@@ -120,24 +131,32 @@ class _Teacher:
         self.width = shape_of(config.size).width
         self.out = out
 
-    def pieces(self, tokenizer: PreTrainedTokenizerFast, sample: list[str]) -> Vectors:
+    def axes(self, terms: Terms) -> Vectors:
+        """Return the principal axes of the teacher's vectors of a twentieth of the queries."""
+        path = self.out / "axes.npy"
+        if not path.is_file():
+            sample = [pair.query for found in terms.pairs.values() for pair in found[::20]]
+            vectors = teaching.teach(self.model, sample)
+            np.save(path, teaching.principal_axes(vectors, dim=self.width))
+        found: Vectors = np.load(path)
+        return found
+
+    def pieces(self, tokenizer: PreTrainedTokenizerFast, terms: Terms) -> Vectors:
         """Return the teacher's vectors of all word pieces on its principal axes."""
         path = self.out / "pieces.npy"
         if not path.is_file():
             log.info("asking the teacher about %d pieces", len(tokenizer))
-            axes = teaching.principal_axes(teaching.teach(self.model, sample), dim=self.width)
-            np.save(self.out / "axes.npy", axes)
             words = teaching.piece_words(tokenizer.get_vocab())
-            np.save(path, teaching.teach(self.model, words) @ axes)
+            np.save(path, teaching.teach(self.model, words) @ self.axes(terms))
         found: Vectors = np.load(path)
         return found
 
-    def explain(self, texts: list[str]) -> Vectors:
+    def explain(self, texts: list[str], terms: Terms) -> Vectors:
         """Return the teacher's vectors of the texts on its principal axes, length 1."""
         path = self.out / "snippets.npy"
         if not path.is_file():
             log.info("asking the teacher about %d snippets", len(texts))
-            vectors = teaching.teach(self.model, texts) @ np.load(self.out / "axes.npy")
+            vectors = teaching.teach(self.model, texts) @ self.axes(terms)
             np.save(path, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
         found: Vectors = np.load(path)
         return found
@@ -162,8 +181,7 @@ def _bag(
         return done
     start = new_model(shape, tokenizer, seed=config.seed)
     if guide is not None:
-        sample = [pair.query for found in terms.pairs.values() for pair in found[::20]]
-        take_embeddings(start, torch.from_numpy(guide.pieces(tokenizer, sample)))
+        take_embeddings(start, torch.from_numpy(guide.pieces(tokenizer, terms)))
     batch = config.batch * 4
     pairs = sample_pairs(
         terms.pairs, config.weights, count=config.bag_steps * batch, seed=config.seed
@@ -180,17 +198,12 @@ def _whole(
     config: TuneConfig,
     terms: Terms,
     tokenizer: PreTrainedTokenizerFast,
-    shape: Shape,
+    start: ModernBertModel,
     guide: _Teacher | None,
     sources: Sources,
-    bag: Path,
     out: Path,
 ) -> Path:
-    """Train the whole encoder from the embeddings of the bag."""
-    from safetensors.torch import load_file
-
-    start = new_model(shape, tokenizer, seed=config.seed)
-    take_embeddings(start, load_file(bag / "model.safetensors")["embeddings.tok_embeddings.weight"])
+    """Train the whole encoder: from the embeddings of the bag, or pretrained."""
     lessons = None
     contrast_steps = config.steps
     if guide is not None and sources.corpus is not None:
@@ -199,7 +212,7 @@ def _whole(
         )
         steps = config.steps // config.teacher_every
         contrast_steps -= steps
-        vectors = guide.explain(texts)
+        vectors = guide.explain(texts, terms)
         rows = np.random.default_rng(config.seed).permutation(len(texts))
         rows = np.resize(rows, steps * config.batch)
         lessons = Dataset.from_dict(
