@@ -115,6 +115,8 @@ def test_batch_says_what_is_wrong(table, tmp_path):
     assert "must end in" in str(ran.exception)
     ran = invoke("batch", "-", str(tmp_path / "out.csv"))
     assert "say --from" in str(ran.exception)
+    columns = ["--text-column", "note", "--engine", "ray"]
+    assert invoke("batch", str(table), "-", *columns).exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv"]
 
 

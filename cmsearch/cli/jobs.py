@@ -191,7 +191,9 @@ def _engine(name: EngineName, workers: int, address: str, device: str, output: s
     if name is EngineName.ray:
         from cmsearch.batch.ray import RayEngine
 
-        scratch = "" if output == "-" else str(Path(output).absolute().parent)
+        if output == "-":  # Ray itself writes to stdout when a node is lost
+            raise typer.BadParameter("with --engine ray OUT must be a file", param_hint="OUT")
+        scratch = str(Path(output).absolute().parent)
         return RayEngine(workers, address, gpu=device == "cuda", scratch=scratch)
     from cmsearch.batch.local import LocalEngine
 

@@ -19,8 +19,11 @@ from cmsearch.cli.jobs import SET_ASIDE, InputFormat
 from cmsearch.cli.look import IndexOption, open_index
 
 if TYPE_CHECKING:
+    from cmsearch.batch.source import Source
     from cmsearch.collection.folder import Entry
     from cmsearch.collection.search import FoundNote
+
+_FAULTS_SHOWN = 20
 
 notes = typer.Typer(no_args_is_help=True, help="Notes that can be searched.")
 
@@ -71,9 +74,8 @@ def index_notes(
     nowhere else. Exit code 3: some rows were set aside. Example:
     cmsearch notes index notes.csv --text-column note --id-column note_id
     """
-    from cmsearch.batch.rows import Fault
     from cmsearch.batch.source import Format, Source
-    from cmsearch.collection.folder import Entry, add_notes
+    from cmsearch.collection.folder import add_notes
     from cmsearch.collection.search import NoteIndex
     from cmsearch.encoder import open_encoder
 
@@ -86,25 +88,13 @@ def index_notes(
         )
         for file in files
     ]
-    set_aside = 0
     talk = render.talk()
-
-    def entries() -> Iterator[Entry]:
-        nonlocal set_aside
-        for source in sources:
-            name = Path(source.path).name
-            for item, _ in source.rows():
-                if isinstance(item, Fault):
-                    set_aside += 1
-                    talk.print(f"{name}, row {item.row} ({item.id}): {item.reason}", markup=False)
-                else:
-                    yield Entry(item.id, name, item.text)
-
+    faults: list[str] = []
     place = _folder(folder)
     with CountProgress(talk, "notes", "passages") as progress:
         done = add_notes(
             place,
-            entries(),
+            _entries(sources, faults),
             encoder=open_encoder(encoder_name),
             encoder_source=encoder_name,
             progress=progress,
@@ -117,8 +107,26 @@ def index_notes(
         f"FAISS {opened.state.extent.kind}",
         soft_wrap=True,
     )
-    if set_aside:
+    for fault in faults[:_FAULTS_SHOWN]:
+        talk.print(f"set aside: {fault}", markup=False, soft_wrap=True)
+    if len(faults) > _FAULTS_SHOWN:
+        talk.print(f"set aside: {len(faults) - _FAULTS_SHOWN:,} more rows")
+    if faults:
         raise typer.Exit(SET_ASIDE)
+
+
+def _entries(sources: list[Source], faults: list[str]) -> Iterator[Entry]:
+    """Yield the notes of the sources; what is wrong with the other rows goes to ``faults``."""
+    from cmsearch.batch.rows import Fault
+    from cmsearch.collection.folder import Entry
+
+    for source in sources:
+        name = Path(source.path).name
+        for item, _ in source.rows():
+            if isinstance(item, Fault):
+                faults.append(f"{name}, row {item.row} ({item.id}): {item.reason}")
+            else:
+                yield Entry(item.id, name, item.text)
 
 
 @notes.command("search")
