@@ -2,4 +2,5 @@
 
 from cmsearch.cli import main
 
-main()
+if __name__ == "__main__":  # the workers of a batch job load this file again
+    main()

@@ -8,6 +8,7 @@
     |   `-- IndexMismatch          an index built with another encoder or format
     |-- NoteError                  a note that cannot be read, or that is no text
     |-- CasesError                 evaluation cases, runs or qrels that cannot be read
+    |-- BatchError                 a batch job that cannot start, go on or be resumed
     |-- TrainingError              training data or a configuration that cannot be used
     `-- MissingDependency          an optional library that is not installed
 
@@ -50,6 +51,10 @@ class NoteError(CmsearchError):
 
 class CasesError(CmsearchError):
     """Evaluation cases, runs or relevance judgements that cannot be read."""
+
+
+class BatchError(CmsearchError):
+    """A batch job that cannot start, go on or be resumed."""
 
 
 class TrainingError(CmsearchError):

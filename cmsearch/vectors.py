@@ -22,7 +22,7 @@ from cmsearch.types import Vectors
 Rows = NDArray[np.int64]
 _SMALL = 20_000
 # FAISS leaves it open which of equal scores it keeps at the end of a list.
-_SPARE = 16
+SPARE = 16
 
 # FAISS 1.15 ends the process on a memory-mapped file that is cut within its head.
 _HEAD_BYTES = 64
@@ -161,38 +161,20 @@ class FaissVectors:
         Raises:
             IndexFolderError: the file is missing, damaged or truncated.
         """
-        faiss = _faiss()
-        flags = faiss.IO_FLAG_MMAP_IFC if kind is Kind.FLAT else 0
-        try:
-            size = path.stat().st_size
-            if size < _HEAD_BYTES:
-                raise RuntimeError("shorter than the head of any index")
-            with _OPENING:
-                # A damaged length must not have FAISS ask for terabytes; it makes tables
-                # for ivfpq that are not in the file.
-                if hasattr(faiss, "set_deserialization_vector_byte_limit"):
-                    faiss.set_deserialization_vector_byte_limit(16 * size + 2**26)
-                index = faiss.read_index(str(path), flags)
-        except (RuntimeError, MemoryError, OSError) as error:
-            raise IndexFolderError(
-                f"{path}: not a readable FAISS file; rebuild with: cmsearch index --rebuild"
-            ) from error
-        return cls(index, kind, step)
+        flags = _faiss().IO_FLAG_MMAP_IFC if kind is Kind.FLAT else 0
+        return cls(read_faiss(path, flags, "rebuild with: cmsearch index --rebuild"), kind, step)
 
     def save(self, path: Path) -> None:
         """Write the index to a file.
 
-        Python writes it: what FAISS writes itself is cut short on a full disk without a
-        word when the rest fits into the buffer of the C library.
-
         Raises:
             OSError: the disk is full, or the folder cannot be written to.
         """
-        path.write_bytes(memoryview(_faiss().serialize_index(self._index)))
+        write_faiss(self._index, path)
 
     def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:
         """Return scores and row numbers, both (n, k), best first; row -1 is no row."""
-        wanted, k = k, min(k + _SPARE, len(self))
+        wanted, k = k, min(k + SPARE, len(self))
         if k == 0:
             return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
         unit = _steps_of_queries(queries)
@@ -229,6 +211,39 @@ class FaissVectors:
             index = index.refine_index
         found: Vectors = index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
         return found * np.float32(self.step)
+
+
+def read_faiss(path: Path, flags: int, advice: str) -> Any:
+    """Return the FAISS index of a file.
+
+    Raises:
+        IndexFolderError: the file is missing, damaged or truncated; ``advice`` ends it.
+    """
+    faiss = _faiss()
+    try:
+        size = path.stat().st_size
+        if size < _HEAD_BYTES:
+            raise RuntimeError("shorter than the head of any index")
+        with _OPENING:
+            # A damaged length must not have FAISS ask for terabytes; it makes tables
+            # for ivfpq that are not in the file.
+            if hasattr(faiss, "set_deserialization_vector_byte_limit"):
+                faiss.set_deserialization_vector_byte_limit(16 * size + 2**26)
+            return faiss.read_index(str(path), flags)
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise IndexFolderError(f"{path}: not a readable FAISS file; {advice}") from error
+
+
+def write_faiss(index: Any, path: Path) -> None:
+    """Write a FAISS index to a file.
+
+    Python writes it: what FAISS writes itself is cut short on a full disk without a
+    word when the rest fits into the buffer of the C library.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    path.write_bytes(memoryview(_faiss().serialize_index(index)))
 
 
 def _faiss() -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cmsearch.cli import atlas, build, look, measure, notes, probing, training
+from cmsearch.cli import atlas, build, jobs, look, measure, notes, notesearch, probing, training
 from cmsearch.errors import CmsearchError
 
 app = typer.Typer(
@@ -22,10 +22,12 @@ app = typer.Typer(
 app.command("query")(look.query)
 app.command("similar")(look.similar)
 app.command("show")(look.show)
+app.command("batch")(jobs.batch)
 app.command("suggest")(notes.suggest)
 app.command("mentions")(notes.mentions)
 app.command("index")(build.index)
 app.add_typer(build.ontology, name="ontology")
+app.add_typer(notesearch.notes, name="notes")
 app.command("eval")(measure.evaluate)
 app.command("atlas")(atlas.atlas)
 training.train.command("probe")(probing.probe)

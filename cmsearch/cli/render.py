@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from cmsearch.values import hit_values
+
 if TYPE_CHECKING:
     from cmsearch.description import Description
     from cmsearch.types import Hit
@@ -51,23 +53,6 @@ def output() -> Console:
 def talk() -> Console:
     """Return the console for talk and progress."""
     return Console(stderr=True, highlight=False)
-
-
-def hit_values(hit: Hit) -> dict[str, Any]:
-    """Return a hit as the JSON interface has it."""
-    return {
-        "rank": hit.rank,
-        "code": hit.code.value,
-        "system": hit.code.system.value,
-        "release": hit.release,
-        "title": hit.title,
-        "score": hit.score,
-        "billable": hit.billable,
-        "chapter": hit.chapter,
-        "matched": hit.matched,
-        "template": hit.template,
-        "why": hit.why.value,
-    }
 
 
 def write_line(query: str, release: str, hits: Sequence[Hit], **more: Any) -> None:

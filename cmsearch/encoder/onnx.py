@@ -48,15 +48,21 @@ class OnnxEncoder:
         folder: where ``model.onnx``, ``tokenizer.json`` and ``encoder.json`` lie.
         config: the contents of ``encoder.json``.
         device: ``cpu`` or ``cuda``.
+        threads: how many threads run it; as many as there are cores for 0.
     """
 
-    def __init__(self, folder: Path, config: ShippedConfig, *, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: Path, config: ShippedConfig, *, device: str = "cpu", threads: int = 0
+    ) -> None:
         self.folder = folder
         self.config = config
         self.device = device
+        self.threads = threads
 
     @classmethod
-    def load(cls, folder: Path | None = None, *, device: str = "cpu") -> OnnxEncoder:
+    def load(
+        cls, folder: Path | None = None, *, device: str = "cpu", threads: int = 0
+    ) -> OnnxEncoder:
         """Return the encoder of a folder; the one that ships with cmsearch by default.
 
         Raises:
@@ -76,7 +82,7 @@ class OnnxEncoder:
         except (OSError, ValueError, TypeError) as error:
             known = ", ".join(field.name for field in fields(ShippedConfig))
             raise EncoderError(f"{path}: {error}; it must hold {known}") from error
-        return cls(folder, config, device=device)
+        return cls(folder, config, device=device, threads=threads)
 
     @property
     def identity(self) -> EncoderIdentity:
@@ -170,7 +176,8 @@ class OnnxEncoder:
         elif self.device != "cpu":
             raise EncoderError(f"no device is called {self.device!r}; there are cpu and cuda")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if _can_ask() else 0
+        cores = len(os.sched_getaffinity(0)) if _can_ask() else 0
+        options.intra_op_num_threads = self.threads or cores
         options.log_severity_level = 3
         # Threads that spin after a text would take the cores from the vector search.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
