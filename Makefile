@@ -2,7 +2,7 @@
 
 install:  ## everything a developer needs; torch first, so that its CPU build is taken
 	python -m pip install torch==2.13.0
-	python -m pip install -e ".[cpu,train,bench,test,dev]"
+	python -m pip install -e ".[cpu,train,notes,batch,atlas,ray,bench,test,dev]"
 
 check:  ## lint, format, types, architecture
 	ruff check .
