@@ -63,6 +63,7 @@ WALLS = {
     "bm25s": ("peers",),
     "sklearn": ("peers",),
     "lightgbm": ("train.notes", "cli.training"),
+    "pycrfsuite": ("train.tagger", "cli.training"),
     "click": (),
     "ray": (),
     "pickle": (),
@@ -77,8 +78,9 @@ BY_NEED = {
     "encoder.hub": ("huggingface_hub",),
     "peers": ("sentence_transformers", "bm25s", "sklearn"),
     "vectors": ("faiss",),
-    "cli.training": ("torch", "onnx", "lightgbm"),
+    "cli.training": ("torch", "onnx", "lightgbm", "pycrfsuite"),
     "train.notes": ("lightgbm",),
+    "train.tagger": ("pycrfsuite",),
     "notes.text": ("striprtf",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")

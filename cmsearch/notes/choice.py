@@ -25,6 +25,8 @@ FEATURES = (
     "first_place", "last_place", "given_when_mentioned", "times_mentioned", "given_by_phrase",
     "times_phrase", "learned_share", "learned_notes", "learned_second", "learned_lift",
     "learned_phrases", "learned_surprise", "surprise_second", "prior", "category_prior",
+    "given_beside_category", "times_category", "related",
+
     "depth", "chapter", "billable", "unspecified", "other", "category_candidates",
     "child_is_candidate", "longest_sibling", "note_words", "candidates", "parent_is_candidate",
     "narrowed", "narrowed_alone", "present", "negated", "possible", "historical", "family",
@@ -243,6 +245,7 @@ def _taught(item: Candidate, experience: Experience) -> tuple[float, ...]:
     """Return the features of the phrases that went with the code in training."""
     code = item.concept.code
     shares = sorted((one.share, one.notes) for one in item.learned)[::-1] or [(0.0, 0)]
+    beside, given = experience.given_beside(code)
     surprises = sorted((one.surprise for one in item.learned), reverse=True) or [0.0]
     return (
         *shares[0],
@@ -253,6 +256,9 @@ def _taught(item: Candidate, experience: Experience) -> tuple[float, ...]:
         surprises[1] if len(surprises) > 1 else 0.0,
         experience.prior(code),
         experience.category_prior(code),
+        (given + 0.3) / (beside + 1.0),
+        beside,
+        float(bool(item.related)),
     )
 
 

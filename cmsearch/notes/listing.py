@@ -1,16 +1,27 @@
-"""The codable mentions of a note, each with its best codes: for those who want them alone."""
+"""The codable mentions of a note, each with its best codes: for those who want them alone.
+
+A mention is a form of a code that the note may have, or a name of a condition that the
+tagger finds and no form spells; the codes of the latter are searched.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from weakref import WeakKeyDictionary
 
 from cmsearch.arrange import hit
 from cmsearch.candidates import Candidate as Ranked
 from cmsearch.codes import System
+from cmsearch.filters import Filters
+from cmsearch.notes.assertion import contexts
 from cmsearch.notes.linking import Candidate, Found, Match, strength
+from cmsearch.notes.namer import Namer
+from cmsearch.notes.reading import Reading
 from cmsearch.notes.suggest import LONGEST_NOTE, coder_of
+from cmsearch.notes.tagger import Tagger
 from cmsearch.search import Index
-from cmsearch.types import Hit, Mention, Why
+from cmsearch.types import Assertion, Hit, Mention, Why
 
 _LEAST = 0.05  # below, the words of a form stand in the note by chance
 
@@ -30,6 +41,16 @@ def mentions(
     return [lister.mentions(text) for text in texts]
 
 
+_NAMERS: WeakKeyDictionary[Index, Namer] = WeakKeyDictionary()
+
+
+def namer_of(index: Index) -> Namer:
+    """Return what finds names of conditions with an open index."""
+    if index not in _NAMERS:
+        _NAMERS[index] = Namer(index.files.lexicon, Tagger.load())
+    return _NAMERS[index]
+
+
 class _Lister:
     """Lists the mentions of notes with one index."""
 
@@ -38,6 +59,8 @@ class _Lister:
         self._coder = coder_of(index)
         self._systems = systems
         self._k = k
+        self._namer = namer_of(index)
+        self._searched: dict[str, tuple[Hit, ...]] = {}
 
     def mentions(self, text: str) -> list[Mention]:
         """Return the mentions of one note."""
@@ -55,7 +78,38 @@ class _Lister:
             for place, options in by_place.items()
             if max(chance for chance, _, _ in options) >= _LEAST
         }
-        return [self._mention(text, kept[place]) for place in _apart(kept)]
+        named = set(self._namer.names(reading)) - kept.keys()
+        said = dict(
+            zip(
+                sorted(named),
+                contexts(reading.text, reading.segments, sorted(named)),
+                strict=True,
+            )
+        )
+        return [
+            self._named(reading, place, said[place].assertion)
+            if place in named
+            else self._mention(text, kept[place])
+            for place in _apart({*kept, *named})
+        ]
+
+    def _named(self, reading: Reading, place: tuple[int, int], assertion: Assertion) -> Mention:
+        """Return a mention that the tagger alone has found; its codes are searched."""
+        begin, end = place
+        words = " ".join(reading.text[begin:end].split())
+        if words not in self._searched:
+            filters = Filters(systems=tuple(self._systems))
+            self._searched[words] = tuple(
+                self._index.search([words], k=self._k, filters=filters)[0]
+            )
+        return Mention(
+            text=reading.text[begin:end],
+            begin=begin,
+            end=end,
+            section=reading.section_at(begin),
+            assertion=assertion,
+            hits=self._searched[words],
+        )
 
     def _mention(self, text: str, options: Sequence[tuple[float, Candidate, Match]]) -> Mention:
         found: Found = options[0][2].found
@@ -83,10 +137,12 @@ class _Lister:
         return tuple(hits)
 
 
-def _apart(places: Mapping[tuple[int, int], object]) -> list[tuple[int, int]]:
+def _apart(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the longest places that do not overlap, in order."""
     kept: list[tuple[int, int]] = []
     for begin, end in sorted(places, key=lambda place: (place[0] - place[1], place[0])):
-        if all(end <= first or last <= begin for first, last in kept):
-            kept.append((begin, end))
-    return sorted(kept)
+        row = bisect_left(kept, (begin, end))
+        before = row == 0 or kept[row - 1][1] <= begin
+        if before and (row == len(kept) or end <= kept[row][0]):
+            kept.insert(row, (begin, end))
+    return kept

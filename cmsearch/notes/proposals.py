@@ -20,7 +20,7 @@ class Proposal:
     Attributes:
         concept: the code.
         chance: how likely a coder gives it.
-        matches, learned, stated: what speaks for it.
+        matches, learned, stated, related: what speaks for it.
         missing: what the note would have to say to be more specific.
         because: the rule that put it in place of another.
         held_back: the rule that holds it back; empty for none.
@@ -31,6 +31,7 @@ class Proposal:
     matches: tuple[Match, ...] = ()
     learned: tuple[Learned, ...] = ()
     stated: tuple[Stated, ...] = ()
+    related: tuple[Match, ...] = ()
     missing: str = ""
     because: str = ""
     held_back: str = ""
@@ -50,6 +51,7 @@ def merged(proposals: Iterable[Proposal]) -> list[Proposal]:
             matches=tuple(dict.fromkeys((*kept.matches, *item.matches))),
             learned=tuple(dict.fromkeys((*kept.learned, *item.learned))),
             stated=tuple(dict.fromkeys((*kept.stated, *item.stated))),
+            related=tuple(dict.fromkeys((*kept.related, *item.related))),
         )
     return list(found.values())
 

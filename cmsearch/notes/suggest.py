@@ -161,6 +161,7 @@ class Coder:
                 float(chance),
                 tuple(item.matches),
                 tuple(item.learned),
+                related=tuple(item.related),
                 held_back=held_back.get(item.concept.id, ""),
             )
             for item, chance in zip(pool, chances, strict=True)
@@ -171,7 +172,10 @@ class Coder:
             found = self._of_problems(reading, found)
         likely = [item for item in found if item.chance >= _LEAST]
         rest = [item for item in found if item.chance < _LEAST]
-        said = {item.concept.id: beside(item.matches, reading.words) for item in likely}
+        said = {
+            item.concept.id: beside((*item.matches, *item.related), reading.words)
+            for item in likely
+        }
         likely = settled(likely, self.reader.linker, said)
         likely = combined(likely, self.reader.linker, self.choice.threshold)
         return ordered(merged(likely + rest))
@@ -225,7 +229,10 @@ class Coder:
 def _asserted(item: Candidate, held_back: dict[int, str]) -> Candidate:
     """Return a candidate with the mentions that count alone; note it down if none does."""
     if not item.matches:
-        return item
+        kept = [match for match in item.related if match.found.assertion not in HELD_BACK]
+        if item.related and not kept and not item.learned:
+            held_back[item.concept.id] = HELD_BACK[item.related[0].found.assertion]
+        return Candidate(item.concept, [], item.learned, kept or item.related)
     kept = [match for match in item.matches if match.found.assertion not in HELD_BACK]
     if kept:
         return Candidate(item.concept, kept, item.learned)

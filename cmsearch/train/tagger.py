@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmsearch.errors import TrainingError, need
+from cmsearch.index import open_index
 from cmsearch.lexicon import Lexicon
 from cmsearch.notes.mentions import Finder, words
 from cmsearch.notes.tagger import LABELS, Counts, Tagger, Token, describe, known, split, stretches
@@ -111,6 +112,16 @@ def fit(sentences: Sequence[Marked], *, rounds: int = 80, sparse: float = 0.15) 
     moves[0][2] = -100.0  # nothing goes on that has not begun
     values = {"transitions": moves, "weights": dict(sorted(weights.items()))}
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def fit_to_file(
+    paths: Sequence[Path], index: Path, out: Path, *, rounds: int, sparse: float
+) -> int:
+    """Fit a tagger on IOB files and write it; return how many sentences they have."""
+    lexicon = open_index(index).lexicon
+    sentences = [sentence for path in paths for sentence in read_marked(path, lexicon)]
+    out.write_text(fit(sentences, rounds=rounds, sparse=sparse), encoding="utf-8")
+    return len(sentences)
 
 
 @dataclass(frozen=True, slots=True)
