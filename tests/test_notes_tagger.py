@@ -11,6 +11,7 @@ import pytest
 
 from cmsearch.errors import TrainingError
 from cmsearch.notes.mentions import Finder, words
+from cmsearch.notes.shortforms import ShortForms
 from cmsearch.notes.tagger import (
     LABELS,
     TAGGER_FILE,
@@ -124,3 +125,33 @@ def test_a_line_without_a_label_is_refused(tmp_path, tiny_files):
     path.write_text("gout\tB\nasthma\n", encoding="utf-8")
     with pytest.raises(TrainingError, match="line 2"):
         read_marked(path, tiny_files.lexicon)
+
+
+def tagged(sentences):
+    """Return the labels of sentences, "word/B word word", after their short forms."""
+    short_forms = ShortForms()
+    found = []
+    for sentence in sentences:
+        parts = [word.partition("|") for word in sentence.split()]
+        text = " ".join(word for word, _, _ in parts)
+        tokens = split(text, 0, len(text))
+        labels = [label or "O" for _, _, label in parts]
+        assert len(tokens) == len(labels)
+        found.append("".join(short_forms.applied(tokens, labels)))
+    return found
+
+
+def test_a_short_form_that_is_explained_as_a_name_is_one():
+    assert tagged(["atrial|B fibrillation|I ( AF ) .", "No AF was seen", "AFs and AFX"]) == [
+        "BIOBOO",
+        "OBOO",
+        "BOO",
+    ]
+
+
+def test_a_short_form_of_something_else_is_none():
+    assert tagged(["creatine kinase ( CK|B ) rose", "CK|B fell"]) == ["OOOOOO", "OO"]
+
+
+def test_a_short_form_that_nobody_explains_stays_as_it_is():
+    assert tagged(["AF was seen", "CK|B fell"]) == ["OOO", "BO"]

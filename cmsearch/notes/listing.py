@@ -7,7 +7,7 @@ tagger finds and no form spells; the codes of the latter are searched.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from cmsearch.arrange import hit
@@ -41,6 +41,8 @@ def mentions(
     return [lister.mentions(text) for text in texts]
 
 
+_Option = tuple[float, Candidate, Match]
+_Places = dict[tuple[int, int], Sequence[_Option]]
 _NAMERS: WeakKeyDictionary[Index, Namer] = WeakKeyDictionary()
 
 
@@ -68,17 +70,18 @@ class _Lister:
         reading = reader.read(text[:LONGEST_NOTE])
         pool = reader.candidates(reading, choice.experience, self._systems)
         chances = choice.probabilities(reader.features(reading, pool, choice.experience))
-        by_place: dict[tuple[int, int], list[tuple[float, Candidate, Match]]] = {}
+        by_place: dict[tuple[int, int], list[_Option]] = {}
         for item, chance in zip(pool, chances.tolist(), strict=True):
             for match in item.matches:
                 span = match.found.span
                 by_place.setdefault((span.begin, span.end), []).append((chance, item, match))
-        kept = {
-            place: options
-            for place, options in by_place.items()
-            if max(chance for chance, _, _ in options) >= _LEAST
+        kept = _likely(by_place)
+        apart = _apart(kept)
+        named = {
+            place
+            for place in self._namer.names(reading)
+            if place not in kept and _within(apart, place) < 2
         }
-        named = set(self._namer.names(reading)) - kept.keys()
         said = dict(
             zip(
                 sorted(named),
@@ -111,7 +114,7 @@ class _Lister:
             hits=self._searched[words],
         )
 
-    def _mention(self, text: str, options: Sequence[tuple[float, Candidate, Match]]) -> Mention:
+    def _mention(self, text: str, options: Sequence[_Option]) -> Mention:
         found: Found = options[0][2].found
         return Mention(
             text=text[found.span.begin : found.span.end],
@@ -122,7 +125,7 @@ class _Lister:
             hits=self._hits(options),
         )
 
-    def _hits(self, options: Sequence[tuple[float, Candidate, Match]]) -> tuple[Hit, ...]:
+    def _hits(self, options: Sequence[_Option]) -> tuple[Hit, ...]:
         """Return the codes of a mention as hits, the likeliest first."""
         ranked = sorted(options, key=lambda one: (-round(one[0], 4), one[1].concept.code))[
             : self._k
@@ -135,6 +138,37 @@ class _Lister:
             candidate = Ranked(item.concept, form, Why.LEXICAL)
             hits.append(hit(rank, candidate, chance, self._index.manifest.releases))
         return tuple(hits)
+
+
+def _likely(by_place: Mapping[tuple[int, int], Sequence[_Option]]) -> _Places:
+    """Return the places that likely name something.
+
+    One with words left out ("type 1 and 2 diabetes") must say more than what stands in it.
+    """
+    best = {place: max(chance for chance, _, _ in options) for place, options in by_place.items()}
+    kept: _Places = {}
+    for place, options in by_place.items():
+        if best[place] < _LEAST:
+            continue
+        if not any(match.found.span.whole for _, _, match in options):
+            within = (
+                value
+                for other, value in best.items()
+                if other != place and place[0] <= other[0] and other[1] <= place[1]
+            )
+            if best[place] < max(within, default=0.0):
+                continue
+        kept[place] = options
+    return kept
+
+
+def _within(apart: Sequence[tuple[int, int]], place: tuple[int, int]) -> int:
+    """Return how many places that do not overlap lie within a place."""
+    first = bisect_left(apart, (place[0], 0))
+    count = 0
+    while first + count < len(apart) and apart[first + count][1] <= place[1]:
+        count += 1
+    return count
 
 
 def _apart(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

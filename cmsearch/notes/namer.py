@@ -7,6 +7,7 @@ from functools import cached_property
 from cmsearch.lexicon import Lexicon
 from cmsearch.notes.layout import Kind
 from cmsearch.notes.reading import Reading
+from cmsearch.notes.shortforms import ShortForms
 from cmsearch.notes.tagger import Counts, Tagger, describe, known, split, stretches
 
 _LONGEST_SEGMENT = 5_000
@@ -34,6 +35,7 @@ class Namer:
         """Return begin and end of each name in a note, in its order."""
         found: list[tuple[int, int]] = []
         spans = [item.span for item in reading.found]
+        short_forms = ShortForms()
         row = 0
         for part in reading.segments:
             while row < len(spans) and spans[row].begin < part.begin:
@@ -47,6 +49,7 @@ class Namer:
             words = [token.text for token in tokens]
             marks = known(tokens, spans[row:last], self._chapters)
             labels = self._tagger.labels(describe(words, marks, self._counts(words)))
+            labels = short_forms.applied(tokens, labels)
             found += [
                 (begin, end)
                 for begin, end in stretches(tokens, labels)

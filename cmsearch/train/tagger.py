@@ -13,6 +13,7 @@ from cmsearch.errors import TrainingError, need
 from cmsearch.index import open_index
 from cmsearch.lexicon import Lexicon
 from cmsearch.notes.mentions import Finder, words
+from cmsearch.notes.shortforms import ShortForms
 from cmsearch.notes.tagger import LABELS, Counts, Tagger, Token, describe, known, split, stretches
 
 
@@ -91,7 +92,7 @@ def fit(sentences: Sequence[Marked], *, rounds: int = 80, sparse: float = 0.15) 
         trainer.append(sentence.features, sentence.labels)
     trainer.select("lbfgs")
     trainer.set_params(
-        {"c1": sparse, "c2": 0.02, "max_iterations": rounds, "feature.minfreq": 2,
+        {"c1": sparse, "c2": 0.02, "max_iterations": rounds, "feature.minfreq": 1,
          "feature.possible_transitions": True}
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
@@ -134,10 +135,12 @@ class Scores:
 
 
 def score(tagger: Tagger, sentences: Sequence[Marked]) -> Scores:
-    """Return how well a tagger marks the sentences."""
+    """Return how well a tagger marks the sentences, given in the order of their text."""
     hits = said = gold = 0
+    short_forms = ShortForms()
     for sentence in sentences:
-        mine = set(stretches(sentence.tokens, tagger.labels(sentence.features)))
+        labels = short_forms.applied(sentence.tokens, tagger.labels(sentence.features))
+        mine = set(stretches(sentence.tokens, labels))
         theirs = set(stretches(sentence.tokens, sentence.labels))
         hits, said, gold = hits + len(mine & theirs), said + len(mine), gold + len(theirs)
     return Scores(hits / max(1, said), hits / max(1, gold), 2 * hits / max(1, said + gold))
