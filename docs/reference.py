@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer.main
-from click import Command, Context, Group, Option
 
 from cmsearch.cli.app import app
 
@@ -14,18 +15,19 @@ def reference() -> str:
     root = typer.main.get_command(app)
     for name, command in _commands(root, "cmsearch"):
         lines += [f"## {name}", "", (command.help or "").strip().replace("\n\n    ", "\n\n"), ""]
-        context = Context(command, info_name=name)
+        context = command.context_class(command, info_name=name)
         lines += ["```", command.get_usage(context).removeprefix("Usage: "), "```", ""]
         for parameter in command.params:
-            if isinstance(parameter, Option) and not parameter.hidden:
+            if parameter.param_type_name == "option" and not parameter.hidden:
                 names = ", ".join([*parameter.opts, *parameter.secondary_opts])
                 lines.append(f"- `{names}`: {parameter.help or ''}")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _commands(command: Command, name: str) -> list[tuple[str, Command]]:
-    if not isinstance(command, Group):
+def _commands(command: Any, name: str) -> list[tuple[str, Any]]:
+    # Newer Typers bring their own copy of click, whose classes are not click's.
+    if not hasattr(command, "commands"):
         return [(name, command)]
     return [
         found

@@ -18,6 +18,7 @@ from cmsearch.cli.app import app
 from cmsearch.codes import System
 from cmsearch.errors import CodeError, NoteError
 from cmsearch.types import Assertion, Hit, Mention, Suggestion, Why
+from docs.reference import reference
 
 NOTE = "ASSESSMENT: fever and a cough. [bold]No[/] \x1b[31mrash."
 KEYS = ["rank", "code", "system", "title", "probability", "evidence", "why", "warnings"]
@@ -248,6 +249,10 @@ def test_files_that_cannot_be_read_or_written(note, tmp_path):
     binary = invoke("suggest", "-", stdin=b"%PDF-1.7 secret")
     assert isinstance(binary.exception, NoteError)
     assert "secret" not in str(binary.exception)
+    kept = tmp_path / "kept.html"
+    kept.write_text("old", encoding="utf-8")
+    invoke("suggest", str(tmp_path / "none.txt"), "--format", "html", "-o", str(kept))
+    assert kept.read_text(encoding="utf-8") == "old"
 
 
 @pytest.mark.parametrize(
@@ -285,3 +290,10 @@ def test_mentions_in_every_format(note, index):
     first, second = map(json.loads, result.stdout.splitlines())
     assert first["mentions"][0]["text"] == "fever"
     assert "missing" in second["error"]
+
+
+def test_the_command_reference_is_fresh_and_complete():
+    written = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert reference() == written, "run: make docs"
+    headings = [line for line in written.splitlines() if line.startswith("## ")]
+    assert {"## cmsearch suggest", "## cmsearch mentions", "## cmsearch query"} <= set(headings)

@@ -55,6 +55,8 @@ def said(text: str) -> dict[str, str]:
         ("The nodes are negative for CANCER.", "negated"),
         ("Guided ASPIRATION gave negative material", "present"),
         ("PNEUMONIA unlikely", "negated"),
+        ("(-) FEVER (+) CHILLS (-) SWEATS", "negated present negated"),
+        ("Negative for MALARIA, positive for CHOLERA", "negated present"),
         # words that only look like a cue
         ("Gram negative SEPSIS", "present"),
         ("ASTHMA without improvement.", "present"),
@@ -72,6 +74,7 @@ def said(text: str) -> dict[str, str]:
         ("Not consistent with PNEUMONIA", "negated"),
         ("PNEUMONIA is likely.", "possible"),
         ("I do not think that she has PNEUMONIA", "negated"),
+        ("It is not clear whether this is PNEUMONIA", "possible"),
         # hypothetical
         ("Return if FEVER or SWELLING develop.", "hypothetical hypothetical"),
         ("Risks include BLEEDING and INFECTION.", "hypothetical hypothetical"),
@@ -89,6 +92,8 @@ def said(text: str) -> dict[str, str]:
         ("ASTHMA in his father", "family"),
         ("Accompanied by his mother with FEVER", "present"),
         ("Father had ASTHMA; patient has FEVER.", "family present"),
+        ("History of CANCER in her mother", "family"),
+        ("Discussed with her mother that she has ASTHMA", "present"),
         ("His maternal aunt had no ASTHMA", "family"),
     ],
 )

@@ -28,6 +28,7 @@ B95 | Streptococcus as the cause of diseases classified elsewhere | A00-B99 | he
 B95.0 | Streptococcus, group A, as the cause of diseases classified elsewhere | B95 | code
 C50 | Malignant neoplasm of breast | | header
 C50.911 | Malignant neoplasm of unspecified site of right female breast | C50 | code
+C50.912 | Malignant neoplasm of unspecified site of left female breast | C50 | code
 E08-E13 | Diabetes mellitus | | block
 E11 | Type 2 diabetes mellitus | E08-E13 | header
 E11.22 | Type 2 diabetes mellitus with diabetic chronic kidney disease | E11 | code
@@ -76,6 +77,7 @@ NOTES = {
         use_additional=("code, where applicable, to identify tobacco use (Z72.0)",),
     ),
     "J40": Notes(excludes1=("acute bronchitis (J20.-)",)),
+    "J20.9": Notes(use_additional=("code for fever, if applicable (R50.9)",)),
     "J18": Notes(
         excludes2=("bronchitis (J40)",),
         code_first=(", if applicable, associated influenza (J09.X1, J10.0-, J11.0-)",),
@@ -84,6 +86,7 @@ NOTES = {
         excludes1=("gestational diabetes (O24.4-)", "old infarction (I20-I25)"),
         use_additional=("code to identify control using:", "insulin (Z79.4)"),
     ),
+    "E11.42": Notes(excludes1=("alcoholic polyneuropathy (G62.1)",)),
     "E11.22": Notes(use_additional=("code to identify stage (N18.1-N18.6)",)),
     "N18.4": Notes(code_first=("any associated:", "diabetic CKD (E08.22, E11.22)")),
     "G63": Notes(code_first=("underlying disease, such as:", "endocrine disease (E08-E13)")),
@@ -256,6 +259,7 @@ def test_what_is_never_first_moves_behind_what_may_be(book):
         ("O24.410", Patient(Sex.FEMALE, 70), "age", "9 to 64 years; the note says 70 years"),
         ("P07.30", Patient(None, 40), "age", "newborn"),
         ("N40.1", Patient(Sex.MALE, 8), "age", "15 years and older"),
+        ("E11.42", Patient(Sex.FEMALE, 30, True), "pregnancy", "at E11 says “gestational"),
         ("I10", Patient(Sex.FEMALE, 30, True), "pregnancy", "O10-O11"),
     ],
 )
@@ -281,7 +285,9 @@ def test_only_an_established_diagnosis_explains(book, assertion):
 
 
 def test_a_symptom_that_the_list_wants_stays(book):
-    assert ruled(book, "R33.8", "N40.1")["R33.8"].suppressed == ""
+    found = ruled(book, "R50.9", "R05.9", "J20.9")
+    assert found["R50.9"].suppressed == ""
+    assert found["R05.9"].suppressed.startswith("symptom: a symptom that J20.9")
 
 
 def test_a_symptom_is_not_lost_to_an_unlikely_diagnosis(book):
@@ -326,6 +332,15 @@ def test_histories_bring_their_codes(book, assertion, code):
     assert set(there) == {code, "C50.911"}
     alone = ruled(book, suggestion("C50.911", assertion), without=CHOOSING)
     assert set(alone) == {"C50.911"}
+
+
+def test_two_conditions_of_one_history_bring_it_once_with_all_their_words(book):
+    right = replace(suggestion("C50.911", Assertion.FAMILY), evidence=(said(Assertion.FAMILY, 9),))
+    left = suggestion("C50.912", Assertion.FAMILY, probability=0.6)
+    found = ruled(book, right, left)
+    assert list(found) == ["Z80.3", "C50.911", "C50.912"]
+    assert [mention.begin for mention in found["Z80.3"].evidence] == [0, 9]
+    assert found["Z80.3"].probability == 0.6
 
 
 def test_what_lasts_is_coded_though_it_began_in_the_past(book):

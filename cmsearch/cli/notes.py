@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from cmsearch.cli import render
+from cmsearch.cli import notecsv, render
 from cmsearch.cli.look import IndexOption, ensure_built
 from cmsearch.codes import System
 
@@ -101,7 +99,7 @@ def suggest(
     """Suggest codes for a note, each with the words that support it.
 
     Example: cmsearch suggest note.txt
-    """  # fmt: skip
+    """
     systems = _systems(system)
     opened = open_index(index)
     release = opened.release(systems)
@@ -116,27 +114,7 @@ def suggest(
             everything=everything,
         )[0]
 
-    from cmsearch.notes.answer import as_json, dumped
-
-    def answer(line: NoteLine) -> dict[str, Any]:
-        return as_json(line.id, release, found(line.text), everything=everything)
-
-    with _writer(output) as stream:
-        if note == "-" and format is NoteFormat.jsonl:
-            _stream(answer, stream)
-            return
-        line = _read(note)
-        if format in (NoteFormat.json, NoteFormat.jsonl):
-            indent = 2 if format is NoteFormat.json else None
-            stream.write(dumped(answer(line), indent=indent) + "\n")
-        elif format is NoteFormat.csv:
-            stream.write(_suggestion_csv(answer(line)))
-        elif format is NoteFormat.html:
-            from cmsearch.notes.page import page
-
-            stream.write(page(line.text, found(line.text), release, name=Path(note).name))
-        else:
-            _print_suggestions(line.text, found(line.text), release, output, stream)
+    _write_suggestions(note, format, found, release, everything=everything, output=output)
 
 
 def mentions(
@@ -167,21 +145,66 @@ def mentions(
     def found(text: str) -> list[Mention]:
         return opened.mentions([text], k=count, systems=systems)[0]
 
+    _write_mentions(note, format, found, release, output=output)
+
+
+def _write_suggestions(
+    note: str,
+    format: NoteFormat,
+    found: Callable[[str], list[Suggestion]],
+    release: str,
+    *,
+    everything: bool,
+    output: Path | None,
+) -> None:
+    from cmsearch.notes.answer import as_json, dumped
+
+    def answer(line: NoteLine) -> dict[str, Any]:
+        return as_json(line.id, release, found(line.text), everything=everything)
+
+    if note == "-" and format is NoteFormat.jsonl:
+        with _writer(output) as stream:
+            _stream(answer, stream)
+        return
+    line = _read(note)  # before a file is opened: a bad note leaves the old one as it is
+    with _writer(output) as stream:
+        if format in (NoteFormat.json, NoteFormat.jsonl):
+            indent = 2 if format is NoteFormat.json else None
+            stream.write(dumped(answer(line), indent=indent) + "\n")
+        elif format is NoteFormat.csv:
+            stream.write(notecsv.suggestions(answer(line)))
+        elif format is NoteFormat.html:
+            from cmsearch.notes.page import page
+
+            stream.write(page(line.text, found(line.text), release, name=Path(note).name))
+        else:
+            _print_suggestions(line.text, found(line.text), release, output, stream)
+
+
+def _write_mentions(
+    note: str,
+    format: MentionFormat,
+    found: Callable[[str], list[Mention]],
+    release: str,
+    *,
+    output: Path | None,
+) -> None:
     from cmsearch.notes.answer import dumped, mentions_json
 
     def answer(line: NoteLine) -> dict[str, Any]:
         return mentions_json(line.id, release, found(line.text))
 
-    with _writer(output) as stream:
-        if note == "-" and format is MentionFormat.jsonl:
+    if note == "-" and format is MentionFormat.jsonl:
+        with _writer(output) as stream:
             _stream(answer, stream)
-            return
-        line = _read(note)
+        return
+    line = _read(note)  # before a file is opened: a bad note leaves the old one as it is
+    with _writer(output) as stream:
         if format in (MentionFormat.json, MentionFormat.jsonl):
             indent = 2 if format is MentionFormat.json else None
             stream.write(dumped(answer(line), indent=indent) + "\n")
         elif format is MentionFormat.csv:
-            stream.write(_mention_csv(answer(line)))
+            stream.write(notecsv.mentions(answer(line)))
         else:
             _print_mentions(line.text, found(line.text), release, output, stream)
 
@@ -247,48 +270,6 @@ def _stream(answer: Answer, stream: TextIO) -> None:
         stream.flush()
     if failed:
         raise typer.Exit(1)
-
-
-def _suggestion_csv(answer: dict[str, Any]) -> str:
-    """Return suggestions as CSV; what a suggestion has several of is joined by bars."""
-    rows = []
-    for item in answer["suggestions"]:
-        evidence = item.pop("evidence")
-        row = {"id": answer["id"], "release": answer["release"], **item}
-        row["warnings"] = " | ".join(item["warnings"])
-        row["evidence"] = " | ".join(" ".join(one["text"].split()) for one in evidence)
-        row["places"] = " | ".join(f"{one['begin']}-{one['end']}" for one in evidence)
-        row["sections"] = " | ".join(one["section"] for one in evidence)
-        row["assertions"] = " | ".join(one["assertion"] for one in evidence)
-        rows.append(row)
-    heading = (
-        "id", "release", "rank", "code", "system", "title", "probability", "why", "warnings",
-        "evidence", "places", "sections", "assertions",
-    )  # fmt: skip
-    extra = ("suppressed",) if any("suppressed" in row for row in rows) else ()
-    return _csv((*heading, *extra), rows)
-
-
-def _mention_csv(answer: dict[str, Any]) -> str:
-    """Return mentions as CSV, a row for each code of each mention."""
-    rows = []
-    for mention in answer["mentions"]:
-        codes = mention.pop("codes") or [{}]
-        about = {"id": answer["id"], "release": answer["release"], **mention}
-        rows += [{**about, **code} for code in codes]
-    heading = (
-        "id", "release", "text", "begin", "end", "section", "assertion", "rank", "code", "system",
-        "title", "score", "billable",
-    )  # fmt: skip
-    return _csv(heading, rows)
-
-
-def _csv(heading: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, heading, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue().encode("utf-8", "replace").decode("utf-8")
 
 
 def _print_suggestions(

@@ -39,11 +39,11 @@ def stretches(length: int, mentions: Iterable[tuple[int, Mention]]) -> Iterator[
         length: how many code points the note has.
         mentions: numbers, such as the ranks of suggestions, with mentions that support them.
     """
-    inside = [
+    clipped = (
         (max(0, mention.begin), min(length, mention.end), number, mention)
         for number, mention in mentions
-        if mention.begin < min(length, mention.end)
-    ]
+    )
+    inside = [place for place in clipped if place[0] < place[1]]
     starting: dict[int, list[int]] = {}
     for place, (begin, _, _, _) in enumerate(inside):
         starting.setdefault(begin, []).append(place)
