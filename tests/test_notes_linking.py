@@ -202,6 +202,21 @@ def test_problems_are_the_short_statements_of_the_assessment():
     assert [NOTE[one.begin : one.end] for one in found] == ["Pneumonia, right lower lobe", "Asthma"]
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("POSTOPERATIVE DIAGNOSIS: Right subdural hematoma.\n", ["Right subdural hematoma"]),
+        ("DIAGNOSES: 1. Type II diabetes mellitus. 2. Hypertension. 3. Gout.\n",
+         ["Type II diabetes mellitus", "Hypertension", "Gout"]),
+        ("IMPRESSION:\nNo acute fracture.\nNormal heart size.\nPneumonia.\n", ["Pneumonia"]),
+        ("ASSESSMENT: The CBC showed anemia. Cough.\n", []),
+    ],
+)  # fmt: skip
+def test_problems_may_follow_their_heading(text, wanted):
+    found = problems(text, segments(text))
+    assert [text[one.begin : one.end] for one in found] == wanted
+
+
 def test_a_note_without_diagnoses_lists_no_problems():
     text = "HISTORY OF PRESENT ILLNESS\nCough.\n"
     assert problems(text, segments(text)) == []

@@ -64,6 +64,13 @@ def test_what_is_uncertain_is_not_coded_the_symptom_is():
     assert not any(code.startswith("S83") for code in codes(found))
 
 
+def test_an_uncertain_diagnosis_is_coded_at_discharge_alone():
+    (visit,) = real().suggest(["ASSESSMENT\n1. Possible pneumonia.\n2. Gout.\n"])
+    (discharge,) = real().suggest(["DISCHARGE DIAGNOSES\n1. Possible pneumonia.\n2. Gout.\n"])
+    assert codes(visit) == ["M10.9"]
+    assert sorted(codes(discharge)) == ["J18.9", "M10.9"]
+
+
 def test_a_case_report_is_coded_by_what_it_mentions():
     (found,) = real().suggest([REPORT])
     assert {"I10", "R50.9"} <= set(codes(found))
