@@ -87,7 +87,7 @@ def table_of(reader, text, experience):
 
 def test_features_say_what_the_note_says(tiny_files):
     experience = Experience(
-        10, {"I10": 5}, {"I10": 5}, {"I10": (4, 3)}, {"I10 blood high pressur": (4, 3)}, {}
+        10, {"I10": 5}, {"I10": 5}, {"I10": (4, 3)}, {"I10 blood high pressur": (4, 3)}, {}, {}
     )
     found = table_of(
         Reader(tiny_files.lexicon),

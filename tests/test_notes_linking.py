@@ -124,12 +124,23 @@ def test_words_beside_a_header_lead_on(tree):
 
 
 def test_phrases_of_training_notes_bring_codes(tiny_files):
-    experience = Experience(20, {"I10": 4}, {"I10": 4}, {}, {}, {"tension": (4, (("I10", 4),))})
+    experience = Experience(20, {"I10": 4}, {"I10": 4}, {}, {}, {"tension": (4, (("I10", 4),))}, {})
     reader = Reader(tiny_files.lexicon)
     reading = reader.read("Her tension was 190.")
     (item,) = reader.candidates(reading, experience, ICD10)
     assert item.concept.code == "I10"
     assert [(one.phrase, one.notes) for one in item.learned] == [("tension", 4)]
+
+
+def test_codes_of_the_same_category_come_along(tree):
+    experience = Experience(20, {"E11.8": 3}, {"E11": 3}, {}, {}, {}, {"E11": (4, (("E11.8", 3),))})
+    reader = Reader(tree)
+    reading = reader.read("Type 2 diabetes mellitus.")
+    items = {item.concept.code: item for item in reader.candidates(reading, experience, ICD10)}
+    assert items["E11.8"].matches == []
+    assert {match.found.span.key for match in items["E11.8"].related} == {"2 diabet mellitus type"}
+    assert experience.given_beside("E11.8") == (4, 3)
+    assert experience.given_beside("E11.9") == (4, 0)
 
 
 def test_association_is_higher_for_more_and_rarer():
@@ -189,6 +200,21 @@ Asthma.
 def test_problems_are_the_short_statements_of_the_assessment():
     found = problems(NOTE, segments(NOTE))
     assert [NOTE[one.begin : one.end] for one in found] == ["Pneumonia, right lower lobe", "Asthma"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("POSTOPERATIVE DIAGNOSIS: Right subdural hematoma.\n", ["Right subdural hematoma"]),
+        ("DIAGNOSES: 1. Type II diabetes mellitus. 2. Hypertension. 3. Gout.\n",
+         ["Type II diabetes mellitus", "Hypertension", "Gout"]),
+        ("IMPRESSION:\nNo acute fracture.\nNormal heart size.\nPneumonia.\n", ["Pneumonia"]),
+        ("ASSESSMENT: The CBC showed anemia. Cough.\n", []),
+    ],
+)  # fmt: skip
+def test_problems_may_follow_their_heading(text, wanted):
+    found = problems(text, segments(text))
+    assert [text[one.begin : one.end] for one in found] == wanted
 
 
 def test_a_note_without_diagnoses_lists_no_problems():

@@ -14,6 +14,7 @@ from real_index import real_home
 
 import cmsearch
 from cmsearch.codes import System
+from cmsearch.errors import CodeError
 from cmsearch.notes.suggest import _CODERS, coder_of, suggest
 from cmsearch.search import Index
 from cmsearch.types import Assertion
@@ -61,6 +62,13 @@ def test_a_visit_note_is_coded_by_its_problems():
 def test_what_is_uncertain_is_not_coded_the_symptom_is():
     (found,) = real().suggest([VISIT])
     assert not any(code.startswith("S83") for code in codes(found))
+
+
+def test_an_uncertain_diagnosis_is_coded_at_discharge_alone():
+    (visit,) = real().suggest(["ASSESSMENT\n1. Possible pneumonia.\n2. Gout.\n"])
+    (discharge,) = real().suggest(["DISCHARGE DIAGNOSES\n1. Possible pneumonia.\n2. Gout.\n"])
+    assert codes(visit) == ["M10.9"]
+    assert sorted(codes(discharge)) == ["J18.9", "M10.9"]
 
 
 def test_a_case_report_is_coded_by_what_it_mentions():
@@ -133,13 +141,43 @@ def test_mentions_stand_in_order_and_apart():
     assert by_text["type 2 diabetes"].hits[0].rank == 1
 
 
+def test_a_list_of_mentions_is_no_mention():
+    (found,) = real().mentions(["Known HTN, type 1 and 2 diabetes."])
+    assert [one.text for one in found] == ["HTN", "type 1 and 2 diabetes"]
+
+
+def test_an_ambiguous_short_form_follows_its_company():
+    brain = "A woman with MS had optic neuritis, ataxia, diplopia and paresthesias."
+    heart = "A woman with MS had dyspnea, atrial fibrillation, heart failure and a murmur."
+    first = []
+    for note in (brain, heart):
+        (found,) = real().suggest([note], everything=True)
+        first.append(
+            next(
+                item.code.value
+                for item in found
+                if {mention.text for mention in item.evidence} == {"MS"}
+            )
+        )
+    assert first[0].startswith("G35")
+    assert first[1].startswith("I")
+
+
 def test_a_small_index_suggests_too(tiny_index):
     (found,) = suggest(tiny_index, ["ASSESSMENT\n1. Heart attack.\n"])
     assert codes(found) == ["I21.9"]
-    (old,) = suggest(
-        tiny_index, ["Acute myocardial infarction."], systems=[System.ICD9CM], min_confidence=0
-    )
-    assert {item.code.system for item in old} <= {System.ICD9CM}
+    (old,) = suggest(tiny_index, ["ASSESSMENT\n1. Heart attack.\n"], systems=[System.ICD9CM])
+    assert codes(old) == ["410.90"]
+    assert "equivalent to I21.9" in old[0].why
+    both = suggest(
+        tiny_index, ["ASSESSMENT\n1. Heart attack.\n"], systems=[System.ICD9CM, System.ICD10CM]
+    )[0]
+    assert sorted(codes(both)) == ["410.90", "I21.9"]
+
+
+def test_procedures_are_refused(tiny_index):
+    with pytest.raises(CodeError, match="not in icd10pcs"):
+        suggest(tiny_index, ["Heart attack."], systems=[System.ICD10PCS])
 
 
 def test_blank_notes_have_no_suggestions(tiny_index):

@@ -190,3 +190,26 @@ def notes(
 
     f1 = fit_to_file(NotesConfig.load(recipe), coded, index, out)
     render.talk().print(f"{out}: micro-F1 on notes that it was not fitted on {f1:.3f}")
+
+
+@train.command("tagger")
+def tagger(
+    marked: Annotated[
+        list[Path], typer.Argument(help="Sentences, a word and its label O, B or I a line.")
+    ],
+    out: Annotated[Path, typer.Option(help="The tagger file to write.")],
+    index: Annotated[Path, typer.Option("--index", metavar="DIR", help="Index to read with.")],
+    rounds: Annotated[int, typer.Option(help="Steps of L-BFGS.")] = 100,
+    sparse: Annotated[float, typer.Option(help="Strength of the L1 penalty.")] = 0.12,
+) -> None:
+    """Fit the tagger of condition names on sentences in which people have marked them.
+
+    Example: cmsearch train tagger a.tsv.gz b.tsv.gz --index indexes/default --out tagger.json
+    """
+    from cmsearch.errors import need
+
+    need("pycrfsuite", extra="train")
+    from cmsearch.train.tagger import fit_to_file
+
+    count = fit_to_file(marked, index, out, rounds=rounds, sparse=sparse)
+    render.talk().print(f"{out}: fitted on {count:,} sentences")

@@ -18,6 +18,7 @@ from cmsearch.notes.linking import Candidate, strength
 from cmsearch.types import Assertion
 
 Matrix = NDArray[np.float32]
+_LIKELY = 0.25
 MODEL_FILE = "choice.json"
 FEATURES = (
     "words", "title_form", "vocabulary_form", "codes_of_phrase", "least_codes_of_phrase",
@@ -25,6 +26,9 @@ FEATURES = (
     "first_place", "last_place", "given_when_mentioned", "times_mentioned", "given_by_phrase",
     "times_phrase", "learned_share", "learned_notes", "learned_second", "learned_lift",
     "learned_phrases", "learned_surprise", "surprise_second", "prior", "category_prior",
+    "given_beside_category", "times_category", "related",
+    "same_chapter", "same_chapter_share",
+
     "depth", "chapter", "billable", "unspecified", "other", "category_candidates",
     "child_is_candidate", "longest_sibling", "note_words", "candidates", "parent_is_candidate",
     "narrowed", "narrowed_alone", "present", "negated", "possible", "historical", "family",
@@ -153,12 +157,14 @@ def features(
     if not candidates:
         return np.empty((0, len(FEATURES)), dtype=np.float32)
     note = _Note.of(candidates, words)
+    company = _company(candidates, experience)
     table = [
         _matched(item, note, experience, rarity)
         + _taught(item, experience)
+        + kept
         + _placed(item, note)
         + _said(item)
-        for item in candidates
+        for item, kept in zip(candidates, company, strict=True)
     ]
     return np.array(table, dtype=np.float32)
 
@@ -243,6 +249,7 @@ def _taught(item: Candidate, experience: Experience) -> tuple[float, ...]:
     """Return the features of the phrases that went with the code in training."""
     code = item.concept.code
     shares = sorted((one.share, one.notes) for one in item.learned)[::-1] or [(0.0, 0)]
+    beside, given = experience.given_beside(code)
     surprises = sorted((one.surprise for one in item.learned), reverse=True) or [0.0]
     return (
         *shares[0],
@@ -253,6 +260,44 @@ def _taught(item: Candidate, experience: Experience) -> tuple[float, ...]:
         surprises[1] if len(surprises) > 1 else 0.0,
         experience.prior(code),
         experience.category_prior(code),
+        (given + 0.3) / (beside + 1.0),
+        beside,
+        float(bool(item.related)),
+    )
+
+
+def _company(candidates: Sequence[Candidate], experience: Experience) -> list[tuple[float, float]]:
+    """Return how many likely codes of its chapter stand beside each, and their share.
+
+    MS is multiple sclerosis among neurological findings, mitral stenosis among cardiac ones.
+    What shares its words does not count: it is another reading of the same mention.
+    """
+    belief = [_belief(item, experience) for item in candidates]
+    places = [{match.found.span.begin for match in item.matches} for item in candidates]
+    likely = [row for row, value in enumerate(belief) if value >= _LIKELY]
+    found = []
+    for row, item in enumerate(candidates):
+        others = [other for other in likely if not places[other] & places[row] and other != row]
+        total = math.fsum(belief[other] for other in others)
+        same = math.fsum(
+            belief[other]
+            for other in others
+            if candidates[other].concept.code[0] == item.concept.code[0]
+        )
+        found.append((same, (same + 0.1) / (total + 1.0)))
+    return found
+
+
+def _belief(item: Candidate, experience: Experience) -> float:
+    """Return how likely a code is at first sight: by its words, or what went with them."""
+    code = item.concept.code
+    counts = [
+        experience.keys.get(f"{code} {key}", (0, 0))
+        for key in {match.found.span.key for match in item.matches}
+    ]
+    return max(
+        max(((both + 0.3) / (count + 1.0) for count, both in counts), default=0.0),
+        max((one.share for one in item.learned), default=0.0),
     )
 
 

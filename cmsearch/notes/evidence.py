@@ -29,6 +29,8 @@ def evidence(reading: Reading, item: Proposal) -> tuple[Mention, ...]:
     if not places:
         best = sorted(item.learned, key=lambda one: (-one.surprise, one.begin))
         places = {(one.begin, one.end) for one in best[:_MOST_LEARNED]}
+    if not places:
+        places = _outermost(item.related, room=_MOST_LEARNED)
     ordered = sorted(places)
     said = contexts(reading.text, reading.segments, ordered)
     return tuple(
@@ -70,7 +72,8 @@ def why(item: Proposal, experience: Experience) -> str:
         count, given = experience.mentioned.get(item.concept.code, (0, 0))
         return f"{line}; coders gave it in {given} of {count} such notes" if count else line
     if not item.learned:
-        return ""
+        count, given = experience.given_beside(item.concept.code)
+        return f"coders gave it in {given} of {count} notes that mention its category"
     best_learned = max(item.learned, key=lambda one: (one.surprise, one.phrase))
     count, _ = experience.phrases[best_learned.phrase]
     return f"coders gave it in {best_learned.notes} of {count} notes with these words"

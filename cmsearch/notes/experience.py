@@ -52,6 +52,8 @@ class Experience:
         mentioned: by code: how many mention its words, and how many of them have it.
         keys: the same by code and phrase key, written ``code key``.
         phrases: by phrase: how many have it, and with which codes how many.
+        related: by category: how many mention a code of it, and which codes of it are given
+            then, how often.
     """
 
     notes: int
@@ -60,11 +62,12 @@ class Experience:
     mentioned: Mapping[str, tuple[int, int]]
     keys: Mapping[str, tuple[int, int]]
     phrases: Mapping[str, tuple[int, Pairs]]
+    related: Mapping[str, tuple[int, Pairs]]
 
     @classmethod
     def none(cls) -> Experience:
         """Return the experience of somebody who has coded nothing."""
-        return cls(0, {}, {}, {}, {}, {})
+        return cls(0, {}, {}, {}, {}, {}, {})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Experience:
@@ -75,10 +78,8 @@ class Experience:
             categories=dict(values["categories"]),
             mentioned={code: (pair[0], pair[1]) for code, pair in values["mentioned"].items()},
             keys={key: (pair[0], pair[1]) for key, pair in values["keys"].items()},
-            phrases={
-                phrase: (count, tuple((code, both) for code, both in pairs))
-                for phrase, (count, pairs) in values["phrases"].items()
-            },
+            phrases=_counted(values["phrases"]),
+            related=_counted(values["related"]),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -90,7 +91,13 @@ class Experience:
             "mentioned": dict(sorted(self.mentioned.items())),
             "keys": dict(sorted(self.keys.items())),
             "phrases": dict(sorted(self.phrases.items())),
+            "related": dict(sorted(self.related.items())),
         }
+
+    def given_beside(self, code: str) -> tuple[int, int]:
+        """Return how many notes mention the category of a code, and how many have the code."""
+        count, pairs = self.related.get(code[:3], (0, ()))
+        return count, next((both for other, both in pairs if other == code), 0)
 
     def prior(self, code: str) -> float:
         """Return the share of the notes that have a code."""
@@ -111,6 +118,13 @@ class Experience:
                 share, lift, surprise = association(count, both, self.prior(code))
                 learned.append(Learned(code, phrase, begin, end, share, both, lift, surprise))
         return learned
+
+
+def _counted(values: Mapping[str, Any]) -> dict[str, tuple[int, Pairs]]:
+    return {
+        name: (count, tuple((code, both) for code, both in pairs))
+        for name, (count, pairs) in values.items()
+    }
 
 
 def association(count: int, both: int, prior: float) -> tuple[float, float, float]:

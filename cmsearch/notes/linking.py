@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from cmsearch.codes import Code, System
 from cmsearch.lexicon import Lexicon
-from cmsearch.notes.experience import Learned
+from cmsearch.notes.experience import Experience, Learned
 from cmsearch.notes.mentions import Span, Word
 from cmsearch.notes.specific import Specifier
 from cmsearch.rows import ConceptRow
@@ -16,6 +16,8 @@ from cmsearch.types import Assertion
 # A phrase alone makes a code a candidate from here on; below, it only supports one.
 _SHARE = 0.15
 _SURPRISE = 6.0
+# A code is a candidate beside others of its category if so many of such notes had it.
+_RELATED_SHARE = 0.03
 _BESIDE = 5
 _ORDER = ("title", "inclusion", "includes", "index", "vocabulary")
 
@@ -52,11 +54,14 @@ class Candidate:
         concept: the code.
         matches: the spans that are forms of it.
         learned: the phrases that went with it in training notes.
+        related: spans that are forms of other codes of its category, where coders have
+            given it beside those.
     """
 
     concept: ConceptRow
     matches: list[Match] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
+    related: list[Match] = field(default_factory=list)
 
     @property
     def code(self) -> Code:
@@ -82,7 +87,7 @@ class Linker:
         self,
         found: Sequence[Found],
         words: Sequence[Word],
-        learned: Iterable[Learned],
+        experience: Experience,
         systems: Collection[System],
     ) -> list[Candidate]:
         """Return the candidates of a note, in order of their codes.
@@ -90,7 +95,7 @@ class Linker:
         Args:
             found: its spans.
             words: its words.
-            learned: what training notes say of its phrases.
+            experience: what training notes taught.
             systems: the code systems to look in.
         """
         names = {system.value for system in systems}
@@ -104,7 +109,8 @@ class Linker:
                     candidate.matches.append(Match(item, form, self._templates[form]))
         self._narrow(pool, words)
         if System.ICD10CM in systems:
-            self._add_learned(pool, learned)
+            self._add_related(pool, experience)
+            self._add_learned(pool, experience.recall(words))
         return sorted(pool.values(), key=lambda item: (item.concept.system, item.concept.code))
 
     def _narrow(self, pool: dict[int, Candidate], words: Sequence[Word]) -> None:
@@ -123,6 +129,23 @@ class Linker:
                         taken.add((row.id, id(match.found)))
                         narrowed = pool.setdefault(row.id, Candidate(row))
                         narrowed.matches.append(replace(match, narrowed=True))
+
+    def _add_related(self, pool: dict[int, Candidate], experience: Experience) -> None:
+        """Add the codes that coders have given beside a mention of their category."""
+        mentioned: dict[str, list[Match]] = {}
+        for candidate in pool.values():
+            if candidate.concept.system == System.ICD10CM.value:
+                matches = mentioned.setdefault(candidate.concept.code[:3], [])
+                matches += candidate.matches
+        for category in sorted(mentioned):
+            count, pairs = experience.related.get(category, (0, ()))
+            for code, both in pairs:
+                concept = self.by_code(Code(code, System.ICD10CM))
+                if concept is None or both / count < _RELATED_SHARE:
+                    continue
+                candidate = pool.setdefault(concept.id, Candidate(concept))
+                if not candidate.matches:
+                    candidate.related = mentioned[category]
 
     def _add_learned(self, pool: dict[int, Candidate], learned: Iterable[Learned]) -> None:
         by_code: dict[str, list[Learned]] = {}

@@ -1,16 +1,27 @@
-"""The codable mentions of a note, each with its best codes: for those who want them alone."""
+"""The codable mentions of a note, each with its best codes: for those who want them alone.
+
+A mention is a form of a code that the note may have, or a name of a condition that the
+tagger finds and no form spells; the codes of the latter are searched.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 from cmsearch.arrange import hit
 from cmsearch.candidates import Candidate as Ranked
 from cmsearch.codes import System
+from cmsearch.filters import Filters
+from cmsearch.notes.assertion import contexts
 from cmsearch.notes.linking import Candidate, Found, Match, strength
+from cmsearch.notes.namer import Namer
+from cmsearch.notes.reading import Reading
 from cmsearch.notes.suggest import LONGEST_NOTE, coder_of
+from cmsearch.notes.tagger import Tagger
 from cmsearch.search import Index
-from cmsearch.types import Hit, Mention, Why
+from cmsearch.types import Assertion, Hit, Mention, Why
 
 _LEAST = 0.05  # below, the words of a form stand in the note by chance
 
@@ -30,6 +41,18 @@ def mentions(
     return [lister.mentions(text) for text in texts]
 
 
+_Option = tuple[float, Candidate, Match]
+_Places = dict[tuple[int, int], Sequence[_Option]]
+_NAMERS: WeakKeyDictionary[Index, Namer] = WeakKeyDictionary()
+
+
+def namer_of(index: Index) -> Namer:
+    """Return what finds names of conditions with an open index."""
+    if index not in _NAMERS:
+        _NAMERS[index] = Namer(index.files.lexicon, Tagger.load())
+    return _NAMERS[index]
+
+
 class _Lister:
     """Lists the mentions of notes with one index."""
 
@@ -38,6 +61,8 @@ class _Lister:
         self._coder = coder_of(index)
         self._systems = systems
         self._k = k
+        self._namer = namer_of(index)
+        self._searched: dict[str, tuple[Hit, ...]] = {}
 
     def mentions(self, text: str) -> list[Mention]:
         """Return the mentions of one note."""
@@ -45,19 +70,51 @@ class _Lister:
         reading = reader.read(text[:LONGEST_NOTE])
         pool = reader.candidates(reading, choice.experience, self._systems)
         chances = choice.probabilities(reader.features(reading, pool, choice.experience))
-        by_place: dict[tuple[int, int], list[tuple[float, Candidate, Match]]] = {}
+        by_place: dict[tuple[int, int], list[_Option]] = {}
         for item, chance in zip(pool, chances.tolist(), strict=True):
             for match in item.matches:
                 span = match.found.span
                 by_place.setdefault((span.begin, span.end), []).append((chance, item, match))
-        kept = {
-            place: options
-            for place, options in by_place.items()
-            if max(chance for chance, _, _ in options) >= _LEAST
+        kept = _likely(by_place)
+        apart = _apart(kept)
+        named = {
+            place
+            for place in self._namer.names(reading)
+            if place not in kept and _within(apart, place) < 2
         }
-        return [self._mention(text, kept[place]) for place in _apart(kept)]
+        said = dict(
+            zip(
+                sorted(named),
+                contexts(reading.text, reading.segments, sorted(named)),
+                strict=True,
+            )
+        )
+        return [
+            self._named(reading, place, said[place].assertion)
+            if place in named
+            else self._mention(text, kept[place])
+            for place in _apart({*kept, *named})
+        ]
 
-    def _mention(self, text: str, options: Sequence[tuple[float, Candidate, Match]]) -> Mention:
+    def _named(self, reading: Reading, place: tuple[int, int], assertion: Assertion) -> Mention:
+        """Return a mention that the tagger alone has found; its codes are searched."""
+        begin, end = place
+        words = " ".join(reading.text[begin:end].split())
+        if words not in self._searched:
+            filters = Filters(systems=tuple(self._systems))
+            self._searched[words] = tuple(
+                self._index.search([words], k=self._k, filters=filters)[0]
+            )
+        return Mention(
+            text=reading.text[begin:end],
+            begin=begin,
+            end=end,
+            section=reading.section_at(begin),
+            assertion=assertion,
+            hits=self._searched[words],
+        )
+
+    def _mention(self, text: str, options: Sequence[_Option]) -> Mention:
         found: Found = options[0][2].found
         return Mention(
             text=text[found.span.begin : found.span.end],
@@ -68,7 +125,7 @@ class _Lister:
             hits=self._hits(options),
         )
 
-    def _hits(self, options: Sequence[tuple[float, Candidate, Match]]) -> tuple[Hit, ...]:
+    def _hits(self, options: Sequence[_Option]) -> tuple[Hit, ...]:
         """Return the codes of a mention as hits, the likeliest first."""
         ranked = sorted(options, key=lambda one: (-round(one[0], 4), one[1].concept.code))[
             : self._k
@@ -83,10 +140,43 @@ class _Lister:
         return tuple(hits)
 
 
-def _apart(places: Mapping[tuple[int, int], object]) -> list[tuple[int, int]]:
+def _likely(by_place: Mapping[tuple[int, int], Sequence[_Option]]) -> _Places:
+    """Return the places that likely name something.
+
+    One with words left out ("type 1 and 2 diabetes") must say more than what stands in it.
+    """
+    best = {place: max(chance for chance, _, _ in options) for place, options in by_place.items()}
+    kept: _Places = {}
+    for place, options in by_place.items():
+        if best[place] < _LEAST:
+            continue
+        if not any(match.found.span.whole for _, _, match in options):
+            within = (
+                value
+                for other, value in best.items()
+                if other != place and place[0] <= other[0] and other[1] <= place[1]
+            )
+            if best[place] < max(within, default=0.0):
+                continue
+        kept[place] = options
+    return kept
+
+
+def _within(apart: Sequence[tuple[int, int]], place: tuple[int, int]) -> int:
+    """Return how many places that do not overlap lie within a place."""
+    first = bisect_left(apart, (place[0], 0))
+    count = 0
+    while first + count < len(apart) and apart[first + count][1] <= place[1]:
+        count += 1
+    return count
+
+
+def _apart(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the longest places that do not overlap, in order."""
     kept: list[tuple[int, int]] = []
     for begin, end in sorted(places, key=lambda place: (place[0] - place[1], place[0])):
-        if all(end <= first or last <= begin for first, last in kept):
-            kept.append((begin, end))
-    return sorted(kept)
+        row = bisect_left(kept, (begin, end))
+        before = row == 0 or kept[row - 1][1] <= begin
+        if before and (row == len(kept) or end <= kept[row][0]):
+            kept.insert(row, (begin, end))
+    return kept

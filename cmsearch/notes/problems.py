@@ -20,6 +20,7 @@ DIAGNOSES = frozenset(
         "problem list",
     )
 )
+_FAR = 200
 _LONGEST = 120
 _MOST_WORDS = 14
 _LEAD = re.compile(r"\s*(?:[-*\u2022\u00b7\u25cf\u2013>#]+\s*|\(?\d{1,2}[.)]\s*)*")
@@ -28,9 +29,11 @@ _LABEL = re.compile(r"^[A-Z][A-Za-z ]{2,40}:")
 _SPOKEN = re.compile(
     r"\b(?:is|are|was|were|has|have|had|will|would|should|can|could|may|i|we|he|she|they|you|"
     r"please|continue|start|follow|return|recommend\w*|discuss\w*|advised?|ordered?|given|"
-    r"presents?|reports?|understands?|agrees?|mg|daily|tablets?)\b",
+    r"presents?|reports?|show(?:s|ed)|reveal(?:s|ed)|demonstrat(?:es|ed)|understands?|agrees?|mg|daily|tablets?)\b",
     re.IGNORECASE,
 )
+_NUMBER = re.compile(r"\(?\d{1,2}[.)]\s")
+_ABSENT = re.compile(r"(?:no|normal|negative|without|unremarkable|none|same)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,14 @@ class Problem:
 def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
     """Return the problems of a note, in its order; none for a note without such sections."""
     found = []
+    headed = -1  # where the heading before a segment ends
     for part in segments:
+        if part.kind is Kind.HEADING:
+            headed = part.end
         if part.section not in DIAGNOSES or part.kind is Kind.HEADING:
             continue
-        if not _opens_line(text, part.begin):
+        numbered = _NUMBER.match(text, part.begin, part.end)
+        if not numbered and not _opens_line(text, max(headed, 0), part.begin):
             continue
         begin = part.begin + len(_LEAD.match(text[part.begin : part.end])[0])  # type: ignore[index]
         end = begin + len(text[begin : part.end].rstrip(" .:;,\n\r\t"))
@@ -63,11 +70,15 @@ def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
             and len(stated.split()) <= _MOST_WORDS
             and not _LABEL.match(stated)
             and not _SPOKEN.search(stated)
+            and not _ABSENT.match(stated)
         ):
             found.append(Problem(begin, end, part))
     return found
 
 
-def _opens_line(text: str, place: int) -> bool:
-    before = text[max(0, place - 200) : place]
-    return not before.rpartition("\n")[2].strip()
+def _opens_line(text: str, headed: int, place: int) -> bool:
+    """Whether nothing but a heading stands before a place on its line."""
+    before = text[max(headed, place - _FAR, 0) : place]
+    if headed <= place - _FAR:
+        return not before.rpartition("\n")[2].strip()
+    return not before.rpartition("\n")[2].strip(" \t:-*_#")

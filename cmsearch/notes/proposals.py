@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cmsearch.codes import Code, System
+from cmsearch.lexicon import Lexicon
 from cmsearch.notes.experience import Learned
 from cmsearch.notes.linking import Linker, Match
 from cmsearch.notes.rules import rows
@@ -20,7 +21,7 @@ class Proposal:
     Attributes:
         concept: the code.
         chance: how likely a coder gives it.
-        matches, learned, stated: what speaks for it.
+        matches, learned, stated, related: what speaks for it.
         missing: what the note would have to say to be more specific.
         because: the rule that put it in place of another.
         held_back: the rule that holds it back; empty for none.
@@ -31,6 +32,7 @@ class Proposal:
     matches: tuple[Match, ...] = ()
     learned: tuple[Learned, ...] = ()
     stated: tuple[Stated, ...] = ()
+    related: tuple[Match, ...] = ()
     missing: str = ""
     because: str = ""
     held_back: str = ""
@@ -50,6 +52,7 @@ def merged(proposals: Iterable[Proposal]) -> list[Proposal]:
             matches=tuple(dict.fromkeys((*kept.matches, *item.matches))),
             learned=tuple(dict.fromkeys((*kept.learned, *item.learned))),
             stated=tuple(dict.fromkeys((*kept.stated, *item.stated))),
+            related=tuple(dict.fromkeys((*kept.related, *item.related))),
         )
     return list(found.values())
 
@@ -95,6 +98,27 @@ def combined(proposals: Sequence[Proposal], linker: Linker, least: float) -> lis
         found.remove(single)
         found.append(replace(single, concept=concept, because=source))
         found.append(replace(single, held_back=f"coded as {instead} ({source})"))
+    return merged(found)
+
+
+def translated(proposals: Iterable[Proposal], lexicon: Lexicon, system: System) -> list[Proposal]:
+    """Return proposals of another code system, by the General Equivalence Mappings.
+
+    A code stands for itself by each of its equivalents, the first one alone where the
+    mapping is a choice; combinations of several codes are left to the reader.
+    """
+    found = []
+    for item in proposals:
+        for line in lexicon.crosswalk(item.concept.id):
+            if line.target is None or line.no_map or line.combination:
+                continue
+            concept = lexicon.concepts([line.target]).get(line.target)
+            if concept is None or concept.system != system.value:
+                continue
+            about = "approximately " if line.approximate else ""
+            because = f"{about}equivalent to {item.concept.code} (General Equivalence Mappings)"
+            found.append(replace(item, concept=concept, because=because))
+            break
     return merged(found)
 
 

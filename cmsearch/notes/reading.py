@@ -75,8 +75,7 @@ class Reader:
         self, reading: Reading, experience: Experience, systems: Collection[System]
     ) -> list[Candidate]:
         """Return the candidates of a note, in order of their codes."""
-        learned = experience.recall(reading.words)
-        return self.linker.candidates(reading.found, reading.words, learned, systems)
+        return self.linker.candidates(reading.found, reading.words, experience, systems)
 
     def features(
         self, reading: Reading, candidates: Sequence[Candidate], experience: Experience

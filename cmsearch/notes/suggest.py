@@ -14,6 +14,7 @@ from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from cmsearch.codes import Code, System
+from cmsearch.errors import CodeError
 from cmsearch.filters import Filters
 from cmsearch.notes.choice import Choice
 from cmsearch.notes.codebook import Codebook
@@ -22,7 +23,7 @@ from cmsearch.notes.evidence import evidence, why
 from cmsearch.notes.linking import Candidate, beside, strength
 from cmsearch.notes.patient import patient
 from cmsearch.notes.problems import DIAGNOSES, problems
-from cmsearch.notes.proposals import Proposal, combined, merged, ordered, settled
+from cmsearch.notes.proposals import Proposal, combined, merged, ordered, settled, translated
 from cmsearch.notes.reading import Reader, Reading
 from cmsearch.notes.visit import ProblemCoder
 from cmsearch.rows import ConceptRow
@@ -30,6 +31,7 @@ from cmsearch.search import Index
 from cmsearch.types import Assertion, Hit, Suggestion
 
 LONGEST_NOTE = 4_000_000
+SYSTEMS = (System.ICD10CM, System.ICD9CM)
 HELD_BACK = {
     Assertion.NEGATED: "said not to be there; a negated finding is not coded",
     Assertion.FAMILY: "said of a relative; coded as family history (Z80-Z84) alone",
@@ -68,7 +70,7 @@ def suggest(
         top: how many codes at most for a note; all if left out.
         min_confidence: the least probability; that of the best balance of wrong and
             missed codes on training notes if left out.
-        systems: code systems to suggest from; ICD-10-CM if left out.
+        systems: ICD-10-CM if left out; codes of ICD-9-CM are the equivalents of those.
         code_negated: code as the coders of CodiEsp did: whatever is mentioned, also what
             the note says is absent, with the codes of 2018.
         everything: also what is unlikely or held back, with the rule that holds it back.
@@ -148,8 +150,32 @@ class Coder:
     def propose(
         self, reading: Reading, *, systems: Collection[System], code_negated: bool
     ) -> list[Proposal]:
-        """Return every candidate of a note as a proposal, the likeliest first."""
-        pool = self.reader.candidates(reading, self.choice.experience, systems)
+        """Return every candidate of a note as a proposal, the likeliest first.
+
+        Raises:
+            CodeError: notes are not coded in a system, or the index does not hold it.
+        """
+        self._check(systems)
+        found = self._proposed(reading, code_negated=code_negated)
+        if System.ICD9CM in systems:
+            old = translated(found, self.index.files.lexicon, System.ICD9CM)
+            found = ordered(found + old) if System.ICD10CM in systems else ordered(old)
+        return found
+
+    def _check(self, systems: Collection[System]) -> None:
+        for system in systems:
+            if system not in SYSTEMS:
+                names = " and ".join(known.value for known in SYSTEMS)
+                raise CodeError(f"notes are coded in {names}, not in {system.value}")
+            if system.value not in self.index.manifest.releases:
+                raise CodeError(
+                    f"this index does not hold {system.value}; build one that does with: "
+                    f"cmsearch index --system {system.value}"
+                )
+
+    def _proposed(self, reading: Reading, *, code_negated: bool) -> list[Proposal]:
+        """Return the candidates of ICD-10-CM."""
+        pool = self.reader.candidates(reading, self.choice.experience, (System.ICD10CM,))
         held_back: dict[int, str] = {}
         if not code_negated:
             pool = [_asserted(item, held_back) for item in pool]
@@ -161,17 +187,20 @@ class Coder:
                 float(chance),
                 tuple(item.matches),
                 tuple(item.learned),
+                related=tuple(item.related),
                 held_back=held_back.get(item.concept.id, ""),
             )
             for item, chance in zip(pool, chances, strict=True)
         ]
         if code_negated:
             return ordered(found)
-        if System.ICD10CM in systems:
-            found = self._of_problems(reading, found)
+        found = self._of_problems(reading, found)
         likely = [item for item in found if item.chance >= _LEAST]
         rest = [item for item in found if item.chance < _LEAST]
-        said = {item.concept.id: beside(item.matches, reading.words) for item in likely}
+        said = {
+            item.concept.id: beside((*item.matches, *item.related), reading.words)
+            for item in likely
+        }
         likely = settled(likely, self.reader.linker, said)
         likely = combined(likely, self.reader.linker, self.choice.threshold)
         return ordered(merged(likely + rest))
@@ -225,7 +254,10 @@ class Coder:
 def _asserted(item: Candidate, held_back: dict[int, str]) -> Candidate:
     """Return a candidate with the mentions that count alone; note it down if none does."""
     if not item.matches:
-        return item
+        kept = [match for match in item.related if match.found.assertion not in HELD_BACK]
+        if item.related and not kept and not item.learned:
+            held_back[item.concept.id] = HELD_BACK[item.related[0].found.assertion]
+        return Candidate(item.concept, [], item.learned, kept or item.related)
     kept = [match for match in item.matches if match.found.assertion not in HELD_BACK]
     if kept:
         return Candidate(item.concept, kept, item.learned)

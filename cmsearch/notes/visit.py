@@ -33,6 +33,9 @@ _CUT = re.compile(
     r"\s+(?:due to|secondary to|consistent with|in the setting of)\s+)",
     re.IGNORECASE,
 )
+_FEW = 3
+# Of these an uncertain diagnosis is coded as if it were certain (section II.H).
+_INPATIENT = frozenset(("discharge diagnoses",))
 _HITS = 24
 _MOST_PROBLEMS = 60
 _SURE = 0.97  # a search score beyond says no more
@@ -110,8 +113,10 @@ class ProblemCoder:
         """Return the stretches to code: the statement, or its parts if they say more."""
         begin, end = problem.begin, problem.end
         doubt = _UNCERTAIN.search(text, begin, end)
-        if doubt is not None and doubt.start() - begin > 3:
+        if doubt is not None and doubt.start() - begin > _FEW:
             end = doubt.start()
+        elif doubt is not None and problem.segment.section not in _INPATIENT:
+            return []
         parts, start = [], begin
         for cut in _CUT.finditer(text, begin, end):
             parts.append((start, cut.start()))

@@ -44,10 +44,10 @@ class NotesConfig:
     """
 
     folds: int = 10
-    rounds: int = 200
-    leaves: int = 12
+    rounds: int = 150
+    leaves: int = 48
     rate: float = 0.05
-    least: int = 30
+    least: int = 100
     least_share: float = 0.1
     least_surprise: float = 2.5
     seed: int = 1
@@ -136,6 +136,8 @@ def count(notes: Sequence[CodedNote], config: NotesConfig) -> Experience:
     keys: dict[str, list[int]] = {}
     of_phrase: Counter[str] = Counter()
     both: dict[str, Counter[str]] = {}
+    of_category: Counter[str] = Counter()
+    beside: dict[str, Counter[str]] = {}
     for note in notes:
         codes.update(note.codes)
         categories.update({code[:3] for code in note.codes})
@@ -147,12 +149,21 @@ def count(notes: Sequence[CodedNote], config: NotesConfig) -> Experience:
             _tally(mentioned, code, given)
             for key in phrases_of_code:
                 _tally(keys, f"{code} {key}", given)
+        for category in {code[:3] for code, _ in note.mentioned}:
+            of_category[category] += 1
+            given_codes = [code for code in note.codes if code[:3] == category]
+            beside.setdefault(category, Counter()).update(given_codes)
     priors = {code: number / len(notes) for code, number in codes.items()}
     return Experience(
         notes=len(notes),
         codes=codes,
         categories=categories,
         mentioned=_pairs(mentioned),
+        related={
+            category: (of_category[category], tuple(sorted(codes_of.items())))
+            for category, codes_of in beside.items()
+            if codes_of
+        },
         keys=_pairs(keys),
         phrases=telling(
             ((phrase, of_phrase[phrase], given) for phrase, given in both.items()

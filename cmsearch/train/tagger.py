@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmsearch.errors import TrainingError, need
+from cmsearch.index import open_index
 from cmsearch.lexicon import Lexicon
 from cmsearch.notes.mentions import Finder, words
+from cmsearch.notes.shortforms import ShortForms
 from cmsearch.notes.tagger import LABELS, Counts, Tagger, Token, describe, known, split, stretches
 
 
@@ -90,7 +92,7 @@ def fit(sentences: Sequence[Marked], *, rounds: int = 80, sparse: float = 0.15) 
         trainer.append(sentence.features, sentence.labels)
     trainer.select("lbfgs")
     trainer.set_params(
-        {"c1": sparse, "c2": 0.02, "max_iterations": rounds, "feature.minfreq": 2,
+        {"c1": sparse, "c2": 0.02, "max_iterations": rounds, "feature.minfreq": 1,
          "feature.possible_transitions": True}
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
@@ -113,6 +115,16 @@ def fit(sentences: Sequence[Marked], *, rounds: int = 80, sparse: float = 0.15) 
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
+def fit_to_file(
+    paths: Sequence[Path], index: Path, out: Path, *, rounds: int, sparse: float
+) -> int:
+    """Fit a tagger on IOB files and write it; return how many sentences they have."""
+    lexicon = open_index(index).lexicon
+    sentences = [sentence for path in paths for sentence in read_marked(path, lexicon)]
+    out.write_text(fit(sentences, rounds=rounds, sparse=sparse), encoding="utf-8")
+    return len(sentences)
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Precision, recall and F1 over names with the right beginning and end."""
@@ -123,10 +135,12 @@ class Scores:
 
 
 def score(tagger: Tagger, sentences: Sequence[Marked]) -> Scores:
-    """Return how well a tagger marks the sentences."""
+    """Return how well a tagger marks the sentences, given in the order of their text."""
     hits = said = gold = 0
+    short_forms = ShortForms()
     for sentence in sentences:
-        mine = set(stretches(sentence.tokens, tagger.labels(sentence.features)))
+        labels = short_forms.applied(sentence.tokens, tagger.labels(sentence.features))
+        mine = set(stretches(sentence.tokens, labels))
         theirs = set(stretches(sentence.tokens, sentence.labels))
         hits, said, gold = hits + len(mine & theirs), said + len(mine), gold + len(theirs)
     return Scores(hits / max(1, said), hits / max(1, gold), 2 * hits / max(1, said + gold))
