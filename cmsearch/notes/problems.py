@@ -32,6 +32,8 @@ _SPOKEN = re.compile(
     r"presents?|reports?|show(?:s|ed)|reveal(?:s|ed)|demonstrat(?:es|ed)|understands?|agrees?|mg|daily|tablets?)\b",
     re.IGNORECASE,
 )
+# What parts a problem from its plan: "COPD exacerbation - start prednisone".
+_PLAN = re.compile(r"\s+[-\u2013\u2014>]+\s+|[:;]\s+")
 _NUMBER = re.compile(r"\(?\d{1,2}[.)]\s")
 _ABSENT = re.compile(r"(?:no|normal|negative|without|unremarkable|none|same)\b", re.IGNORECASE)
 
@@ -65,6 +67,10 @@ def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
         begin = part.begin + len(_LEAD.match(text[part.begin : part.end])[0])  # type: ignore[index]
         end = begin + len(text[begin : part.end].rstrip(" .:;,\n\r\t"))
         stated = text[begin:end]
+        plan = _PLAN.search(stated)
+        if plan is not None and _SPOKEN.search(stated, plan.end()):
+            end = begin + plan.start()
+            stated = text[begin:end]
         if (
             0 < len(stated) <= _LONGEST
             and len(stated.split()) <= _MOST_WORDS

@@ -80,7 +80,9 @@ class Specifier:
         if concept.billable and _silent(concept):
             above = self._parent(concept)
             if above is not None and not above.billable:
-                chosen = self._stated(above, self._children(above), said, around)
+                own = self._of(concept)
+                more = [row for row in self._children(above) if self._of(row) - own]
+                chosen = self._stated(above, more, said, around)
                 if chosen:
                     return Specific(tuple(chosen), "")
         while not concept.billable:

@@ -30,7 +30,8 @@ _UNCERTAIN = re.compile(
 )
 _CUT = re.compile(
     r"\s*(?:[,;]\s+(?:and\s+)?|\s+and\s+|\s+with\s+|"
-    r"\s+(?:due to|secondary to|consistent with|in the setting of)\s+)",
+    r"\s+(?:due to|secondary to|consistent with|in the setting of)\s+|"
+    r"(?<!acute)\s+(?:superimposed )?on\s+(?=chronic|ckd|esrd|underlying))",
     re.IGNORECASE,
 )
 _FEW = 3
