@@ -33,7 +33,7 @@ _SPOKEN = re.compile(
     re.IGNORECASE,
 )
 # What parts a problem from its plan: "COPD exacerbation - start prednisone".
-_PLAN = re.compile(r"\s+[-\u2013\u2014>]+\s+|[:;]\s+")
+_PLAN = re.compile(r"\s+[-\u2013\u2014>]+\s+")
 _NUMBER = re.compile(r"\(?\d{1,2}[.)]\s")
 _ABSENT = re.compile(r"(?:no|normal|negative|without|unremarkable|none|same)\b", re.IGNORECASE)
 
