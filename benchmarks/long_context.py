@@ -6,7 +6,8 @@ The note is made of sentences that name nothing codable, written for this benchm
 sentence among them names a disease, at ten depths. Found means: a code of the disease is
 among the ten nearest titles of ICD-10-CM, (a) to the vector of the whole note, (b) to the
 best of its passages of three sentences, all passages ranked together, (c) to one of its
-sentences, each ranked on its own, as the search of a note does. Then time and memory of one text by length.
+sentences, each ranked on its own, as the search of a note does. Then time and memory of one
+text by length.
 """
 
 from __future__ import annotations
