@@ -271,7 +271,7 @@ def draw(timings: Sequence[Timing], rows: Sequence[Growth], path: Path, *, notes
     plots = figure.subplots(1, 2 + bool(rows))
     for axes, column in zip(plots, columns, strict=False):
         own = [row for row in timings if row.column == column]
-        lengths = sorted({row.length for row in own})
+        sizes = sorted({row.length for row in own})
         names = list(dict.fromkeys(row.model for row in own))
         for at, name in enumerate(names):
             line = [row for row in own if row.model == name]
@@ -283,7 +283,7 @@ def draw(timings: Sequence[Timing], rows: Sequence[Growth], path: Path, *, notes
             )
         axes.set(title=f"every model {column}", yscale="log", xlabel="tokens a note",
                  ylabel=f"seconds for {notes:,} notes")  # fmt: skip
-        axes.set_xticks(range(len(lengths)), [str(length) for length in lengths])
+        axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     plots[0].legend(fontsize=8)
     for name, power in exponents(rows).items():
         line = [row for row in rows if row.name == name]
@@ -292,6 +292,9 @@ def draw(timings: Sequence[Timing], rows: Sequence[Growth], path: Path, *, notes
     if rows:
         plots[-1].set(title="one note, by length", xscale="log", yscale="log", xlabel="tokens",
                       ylabel="seconds")  # fmt: skip
+        lengths = sorted({row.tokens for row in rows})
+        plots[-1].set_xticks(lengths, [f"{length:,}" for length in lengths])
+        plots[-1].minorticks_off()
         plots[-1].legend(fontsize=8)
     figure.savefig(path, dpi=150)
 
