@@ -23,7 +23,7 @@ FLOORS = {
         "errors", "codes", "types", "rows", "paths", "lines", "metrics", "report", "wording",
         "manifest", "separation",
     ),
-    1: ("ontology", "cases", "casefiles", "runfiles"),
+    1: ("ontology", "cases", "casefiles", "runfiles", "projection"),
     2: ("serialise", "encoder", "vectors", "lexicon", "fusion", "filters"),
     3: ("contents", "index", "candidates", "arrange"),
     4: ("search", "ranking", "description"),
@@ -62,7 +62,7 @@ WALLS = {
     "rich": ("cli.*",),
     "bm25s": ("peers",),
     "sklearn": ("peers",),
-    "openTSNE": ("atlas",),
+    "openTSNE": ("projection",),
     "click": (),
     "ray": (),
     "pickle": (),
@@ -78,7 +78,7 @@ BY_NEED = {
     "peers": ("sentence_transformers", "bm25s", "sklearn"),
     "vectors": ("faiss",),
     "cli.training": ("torch", "onnx"),
-    "atlas": ("openTSNE",),
+    "projection": ("openTSNE",),
     "picture": ("matplotlib",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")
