@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -213,7 +212,9 @@ def growth(lengths: Sequence[int], scratch: Path) -> list[Growth]:
         folder = scratch / f"growth-{'local' if local_only else 'all'}"
         if not (folder / MODEL_FILE).is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            made = Network(name, lambda way, local=local_only: _ours(way, local), _export)
+            made = Network(
+                name, lambda way, local=local_only: _ours(way, local), networks()[-1].export
+            )
             with torch.no_grad():
                 write_int8(made.export(made.make("sdpa")), folder / MODEL_FILE)
         found += grow(folder, lengths, name=name)
@@ -227,10 +228,6 @@ def _ours(attention: str, local_only: bool) -> nn.Module:
     config = ours(local_only=local_only)
     model: nn.Module = ModernBertModel._from_config(config, attn_implementation=attention).eval()
     return model
-
-
-def _export(model: Any) -> nn.Module:
-    return networks()[-1].export(model)
 
 
 def exponents(rows: Sequence[Growth]) -> dict[str, float]:
@@ -271,19 +268,19 @@ def draw(timings: Sequence[Timing], rows: Sequence[Growth], path: Path, *, notes
     plots = figure.subplots(1, 2 + bool(rows))
     for axes, column in zip(plots, columns, strict=False):
         own = [row for row in timings if row.column == column]
-        lengths = sorted({row.length for row in own})
+        sizes = sorted({row.length for row in own})
         names = list(dict.fromkeys(row.model for row in own))
         for at, name in enumerate(names):
             line = [row for row in own if row.model == name]
             axes.bar(
-                [lengths.index(row.length) + (at - 1.5) * 0.2 for row in line],
+                [sizes.index(row.length) + (at - 1.5) * 0.2 for row in line],
                 [notes * row.seconds / row.notes for row in line],
                 width=0.2,
                 label=name,
             )
         axes.set(title=f"every model {column}", yscale="log", xlabel="tokens a note",
                  ylabel=f"seconds for {notes:,} notes")  # fmt: skip
-        axes.set_xticks(range(len(lengths)), [str(length) for length in lengths])
+        axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     plots[0].legend(fontsize=8)
     for name, power in exponents(rows).items():
         line = [row for row in rows if row.name == name]
@@ -292,6 +289,9 @@ def draw(timings: Sequence[Timing], rows: Sequence[Growth], path: Path, *, notes
     if rows:
         plots[-1].set(title="one note, by length", xscale="log", yscale="log", xlabel="tokens",
                       ylabel="seconds")  # fmt: skip
+        lengths = sorted({row.tokens for row in rows})
+        plots[-1].set_xticks(lengths, [f"{length:,}" for length in lengths])
+        plots[-1].minorticks_off()
         plots[-1].legend(fontsize=8)
     figure.savefig(path, dpi=150)
 

@@ -5,7 +5,9 @@
 The note is made of sentences that name nothing codable, written for this benchmark; one
 sentence among them names a disease, at ten depths. Found means: a code of the disease is
 among the ten nearest titles of ICD-10-CM, (a) to the vector of the whole note, (b) to the
-best of its passages of three sentences. Then time and memory of one text by length.
+best of its passages of three sentences, all passages ranked together, (c) to one of its
+sentences, each ranked on its own, as the search of a note does. Then time and memory of one
+text by length.
 """
 
 from __future__ import annotations
@@ -74,7 +76,8 @@ class Found:
     Attributes:
         tokens: length of the notes.
         notes: how many, over all depths and diseases.
-        whole, passages: share found by the one vector, and by the best passage.
+        whole, passages, sentences: share found by the one vector, by the best passage, and
+            by a sentence on its own.
         by_depth: share found by the one vector at each depth, from the top.
     """
 
@@ -82,6 +85,7 @@ class Found:
     notes: int
     whole: float
     passages: float
+    sentences: float
     by_depth: tuple[float, ...]
 
 
@@ -113,18 +117,21 @@ def search(
     needles: Sequence[tuple[str, str]] = NEEDLES,
 ) -> Found:
     """Return how often the diseases are found in notes of a length."""
-    whole, parts = [], []
+    whole, parts, single = [], [], []
     for needle, gold in needles:
         for depth in range(DEPTHS):
             sentences = note(encoder, needle, tokens=tokens, depth=depth, seed=depth)
             whole.append(hit(encoder.encode([" ".join(sentences)]), titles, codes, gold))
             parts.append(hit(encoder.encode(passages(sentences)), titles, codes, gold))
+            alone = encoder.encode(sorted(set(sentences)))
+            single.append(any(hit(row[None], titles, codes, gold) for row in alone))
     table = np.array(whole).reshape(len(needles), DEPTHS)
     return Found(
         tokens=tokens,
         notes=len(whole),
         whole=round(float(np.mean(whole)), 3),
         passages=round(float(np.mean(parts)), 3),
+        sentences=round(float(np.mean(single)), 3),
         by_depth=tuple(round(float(share), 3) for share in table.mean(axis=0)),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cmsearch import separation
 from cmsearch.codes import Code, System
@@ -18,14 +16,13 @@ from cmsearch.encoder import open_encoder
 from cmsearch.errors import CodeError, need
 from cmsearch.ontology.concept import Level
 from cmsearch.ontology.ontology import Ontology
+from cmsearch.projection import EXTRA, LIBRARY, Points, tsne
 from cmsearch.serialise import published
 from cmsearch.types import Encoder, Vectors
 
-EXTRA = "atlas"
 NEIGHBOURS = 10
 PERPLEXITY = 30
 _LEAST = 12
-Points = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 
 
@@ -178,7 +175,7 @@ def draw(
         EncoderError: an encoder cannot be opened.
         MissingDependency: openTSNE is not installed.
     """
-    need("openTSNE", extra=EXTRA)
+    need(LIBRARY, extra=EXTRA)
     found = places(ontology, system)
     texts = [text_of(place, text) for place in found]
     opened = [open_encoder(name, device=device) for name in encoders]
@@ -276,32 +273,9 @@ def _panel(
     near, distances = separation.neighbours(vectors, k=3 * perplexity)
     figures = measure(found, vectors, near[:, :NEIGHBOURS])
     report(f"{name}: picture", 0, 1)
-    points = _tsne(vectors, near, distances, perplexity=perplexity, seed=seed)
+    points = tsne(vectors, near, distances, perplexity=perplexity, seed=seed)
     report(f"{name}: picture", 1, 1)
     return Panel(name, vectors.shape[1], points, *figures)
-
-
-def _tsne(
-    vectors: Vectors,
-    near: separation.Rows,
-    distances: separation.Values,
-    *,
-    perplexity: int,
-    seed: int,
-) -> Points:
-    """Return the points of a t-SNE over given neighbours, started from two main axes."""
-    library = need("openTSNE", extra=EXTRA)
-    known = need("openTSNE.nearest_neighbors", extra=EXTRA).PrecomputedNeighbors(near, distances)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    affinities = library.affinity.PerplexityBasedNN(
-        perplexity=perplexity, knn_index=known, n_jobs=threads
-    )
-    first = library.initialization.pca(vectors, random_state=seed)
-    fitted = library.TSNE(n_jobs=threads, random_state=seed, negative_gradient_method="fft").fit(
-        affinities=affinities, initialization=first
-    )
-    points: Points = np.asarray(fitted, dtype=np.float32)
-    return points
 
 
 def _mean(values: separation.Values) -> float:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from cmsearch.atlas import EXTRA, Atlas, Panel, Points
+from cmsearch.atlas import Atlas, Panel
 from cmsearch.errors import need
+from cmsearch.projection import EXTRA, Points
 
 TEMPLATE = "atlas.html"
 _MARK = "{{atlas}}"

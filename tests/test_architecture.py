@@ -23,7 +23,7 @@ FLOORS = {
         "errors", "codes", "types", "rows", "paths", "lines", "metrics", "report", "wording",
         "manifest", "separation", "values",
     ),
-    1: ("ontology", "cases", "casefiles", "runfiles", "formtable", "lexiconfile"),
+    1: ("ontology", "cases", "casefiles", "runfiles", "formtable", "lexiconfile", "projection"),
     2: ("serialise", "encoder", "vectors", "approximate", "lexicon", "fusion", "filters"),
     3: ("contents", "index", "query", "candidates", "arrange", "growing"),
     4: ("search", "ranking", "description"),
@@ -72,7 +72,7 @@ WALLS = {
     "lightgbm": ("train.notes", "cli.training"),
     "optimi": ("train.pretrain", "cli.training"),
     "matplotlib": ("picture", "train.journal", "cli.atlas", "cli.training"),
-    "openTSNE": ("atlas",),
+    "openTSNE": ("atlas", "projection"),
     "pycrfsuite": ("train.tagger", "cli.training"),
     "click": (),
     "ray": ("batch.ray",),
@@ -99,6 +99,7 @@ BY_NEED = {
     "train.tagger": ("pycrfsuite",),
     "notes.text": ("striprtf",),
     "atlas": ("openTSNE",),
+    "projection": ("openTSNE",),
     "picture": ("matplotlib",),
 }
 HEAVY = ("torch", "transformers", "sentence_transformers")

@@ -56,11 +56,12 @@ def atlas(
     Example: cmsearch atlas --system icd9cm --out atlas
     """
     from cmsearch import paths
-    from cmsearch.atlas import EXTRA, Text, draw
+    from cmsearch.atlas import Text, draw
     from cmsearch.errors import need
     from cmsearch.ontology.library import code_sets
     from cmsearch.ontology.ontology import Ontology
     from cmsearch.picture import write
+    from cmsearch.projection import EXTRA
 
     need("matplotlib", extra=EXTRA)
     wanted = System.parse(system)

@@ -36,6 +36,9 @@ def probe(
     full: Annotated[
         bool, typer.Option("--full", help="All items and a long fine-tuning, for a GPU.")
     ] = False,
+    items: Annotated[
+        int | None, typer.Option(min=1, help="Items to train on, and half of it to test on.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=0, help="Steps of fine-tuning; 0 for frozen only.")
     ] = None,
@@ -62,6 +65,8 @@ def probe(
     budget = FULL if full else Budget()
     budget = replace(budget, steps=budget.steps if steps is None else steps)
     budget = replace(budget, seeds=budget.seeds if seeds is None else seeds)
+    if items is not None:
+        budget = replace(budget, train=items, test=max(1, items // 2))
     talk = render.talk()
     figures = run(
         models, data, tasks=task or TASKS, budget=budget, device=device,

@@ -96,7 +96,7 @@ def probe(
         tasks: which of ``TASKS``.
         budget: what every model gets.
         device: what torch calls it.
-        report: called with a line before each task of each model.
+        report: called with a line before each task of each model, and with its figures.
 
     Raises:
         TrainingError: a task has no such name, or its files are not there.
@@ -112,7 +112,11 @@ def probe(
                 probed = probenet.open_probed(source, device=device, scratch=Path(scratch))
                 if report is not None:
                     report(f"{probed.name}: {task}")
-                found += _figures(probed, source, task, data, budget, device, Path(scratch))
+                made = _figures(probed, source, task, data, budget, device, Path(scratch))
+                if report is not None:
+                    for row in made:
+                        report(f"  {row.way}, {row.metric} {row.value:.3f}")
+                found += made
     return found
 
 
