@@ -78,7 +78,7 @@ def marked(
     return Marked(tuple(tokens), tuple(labels), tuple(map(tuple, features)))
 
 
-def fit(sentences: Sequence[Marked], *, rounds: int = 80, sparse: float = 0.15) -> str:
+def fit(sentences: Sequence[Marked], *, rounds: int = 200, sparse: float = 0.06) -> str:
     """Return a tagger fitted on the sentences, as JSON.
 
     Args:
