@@ -14,6 +14,10 @@ import pytest
 from batch_fixtures import WordsTask, answer, files, notes, start
 from tiny import one_line
 
+from cmsearch.batch.job import run
+from cmsearch.batch.local import LocalEngine
+from cmsearch.batch.output import Output
+from cmsearch.batch.source import Source
 from cmsearch.errors import BatchError
 
 COUNT = 2_000
@@ -101,6 +105,31 @@ def test_a_killed_worker_is_replaced(source, quiet, tmp_path):
     answer(source, out, task=task, workers=2, watch=kill_one)
     assert len(set(killed)) == 2
     assert len(list(pids.iterdir())) > 2
+    assert files(out) == quiet
+
+
+class HungryTask(WordsTask):
+    """Remembers 8 MiB for each chunk that it answers."""
+
+    def open(self, *, threads):
+        answer_words = WordsTask.open(self, threads=threads)
+        remembered = []
+
+        def answer(texts):
+            remembered.append(b"x" * (8 << 20))
+            return answer_words(texts)
+
+        return answer
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_worker_that_grows_makes_room_for_another(source, quiet, tmp_path):
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    out = tmp_path / "out.jsonl"
+    engine = LocalEngine(1, growth=60)
+    run(Source.of(str(source)), Output.of(out), HungryTask(pids=str(pids)), engine=engine)
+    assert 3 <= len(list(pids.iterdir())) <= 6  # 32 chunks of 8 MiB, 60 MiB for each worker
     assert files(out) == quiet
 
 

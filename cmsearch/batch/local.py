@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,9 @@ from cmsearch.errors import BatchError, CmsearchError
 _DEATHS = 3
 # How many chunks an answer may be ahead of the one that is written next, for each worker.
 _AHEAD = 8
+# A worker whose memory has grown by so many MiB since its first chunk makes room for a new one:
+# what it remembers of the notes it read would grow with the input.
+_GROWTH = 128
 # One thread each: a sum made by two threads differs in its last digit from that of one, and
 # the output must not depend on the number of workers.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
@@ -43,9 +47,11 @@ class LocalEngine:
 
     Attributes:
         workers: how many; one for each core if 0.
+        growth: MiB by which a worker may grow before another takes its place.
     """
 
     workers: int = 0
+    growth: int = _GROWTH
     name: str = "local"
 
     @property
@@ -65,7 +71,7 @@ class LocalEngine:
             BatchError: the input cannot be read; a chunk ended three workers; the task
                 cannot be opened.
         """
-        with _Crew(task, self.width) as crew:
+        with _Crew(task, self.width, self.growth) as crew:
             yield from crew.answers(source.chunks(skip=skip, digest=digest), first=skip)
 
 
@@ -84,15 +90,17 @@ class _Worker:
     chunk: Chunk | None = None
 
 
-def work(line: Connection, task: Task, settings: Mapping[str, Any]) -> None:
-    """Answer the chunks that come down the line, until it is closed."""
+def work(line: Connection, task: Task, settings: Mapping[str, Any], growth: int) -> None:
+    """Answer the chunks that come down the line, until it is closed or too much is held."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and closes the line
     try:
         answer = opened(task, settings)
         line.send(None)
-        while True:
+        most = 0
+        while not most or own_memory() <= most:
             chunk = line.recv()
             line.send(answered(chunk, answer))
+            most = most or own_memory() + growth
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has ended
     except CmsearchError as error:
@@ -102,7 +110,8 @@ def work(line: Connection, task: Task, settings: Mapping[str, Any]) -> None:
 class _Crew:
     """Worker processes, each on a line of its own."""
 
-    def __init__(self, task: Task, width: int) -> None:
+    def __init__(self, task: Task, width: int, growth: int) -> None:
+        self._growth = growth
         self._task = task
         self._settings = task.settings()
         self._width = width
@@ -164,7 +173,7 @@ class _Crew:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=work, args=(theirs, self._task, self._settings), daemon=True
+            target=work, args=(theirs, self._task, self._settings, self._growth), daemon=True
         )
         with _single_threaded():
             process.start()
@@ -195,14 +204,15 @@ class _Crew:
                 yield said
 
     def _replace(self, worker: _Worker) -> None:
-        """Put another in the place of a worker that died, and take its chunk back."""
+        """Put another in the place of a worker that died or retired; take its chunk back."""
         worker.process.join()
         worker.line.close()
         self._workers.remove(worker)
         lost = -1 if worker.chunk is None else worker.chunk.number
-        self._deaths[lost] += 1
-        if self._deaths[lost] == _DEATHS:
-            raise BatchError(_epitaph(worker))
+        if worker.process.exitcode != 0:
+            self._deaths[lost] += 1
+            if self._deaths[lost] == _DEATHS:
+                raise BatchError(_epitaph(worker))
         if worker.chunk is not None:
             self._lost.append(worker.chunk)
         self._hire()
@@ -219,6 +229,15 @@ def _epitaph(worker: _Worker) -> str:
         f"rows {rows[0]} to {rows[-1]} ended {_DEATHS} workers ({end}){memory}; what is done is "
         "kept, and the same command goes on from there"
     )
+
+
+def own_memory() -> int:
+    """Return the MiB of this process's own memory, mapped files left out; 0 if unknown."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) >> 10 for line in lines if line.startswith("RssAnon")), 0)
 
 
 @contextmanager
