@@ -134,17 +134,27 @@ def _median_ms(search: Callable[[str], object], queries: list[str]) -> float:
     return round(1000 * statistics.median(times), 2)
 
 
+# A process that is forked counts its parent's memory as its own; this one is small.
+_LAUNCHER = """
+import json, os, subprocess, sys, time
+times, peak = [], 0
+for _ in range(int(sys.argv[1])):
+    started = time.perf_counter()
+    process = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    times.append(time.perf_counter() - started)
+    peak = max(peak, usage.ru_maxrss // 1024)
+    if status:
+        sys.exit(f"{sys.argv[2:5]} failed")
+print(json.dumps([times, peak]))
+"""
+
+
 def _cold(command: list[str], runs: int) -> tuple[float, int]:
     """Return the median seconds of a fresh process, and its peak memory in MB."""
-    times, peak = [], 0
-    for _ in range(runs):
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        times.append(time.perf_counter() - started)
-        peak = max(peak, usage.ru_maxrss // 1024)
-        if status:
-            raise SystemExit(f"{command[:3]} failed")
+    launcher = [sys.executable, "-S", "-c", _LAUNCHER, str(runs), *command]
+    done = subprocess.run(launcher, capture_output=True, text=True, check=True)
+    times, peak = json.loads(done.stdout)
     return round(statistics.median(times), 3), peak
 
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cmsearch.formtable import LISTED_FORM, TITLE_FORM, VOCABULARY_FORM, Floats, FormTable, Ids
+from cmsearch.formtable import (
+    LISTED_FORM,
+    TITLE_FORM,
+    VOCABULARY_FORM,
+    Floats,
+    FormTable,
+    Ids,
+    Ints,
+)
 from cmsearch.fusion import FEATURES, Matrix
 from cmsearch.lexicon import Lexicon
 from cmsearch.query import Query
@@ -119,12 +127,15 @@ def gather(
     """
     table = lexicon.table
     rows, cosines = _nearest(vectors, index, within=within, count=_DENSE_FORMS * wider)
-    dense = table.forms_of_vectors(rows)
-    lexical = np.array(lexicon.find(query.terms, limit=_LEXICAL_FORMS * wider), dtype=np.int64)
-    found = np.union1d(dense, lexical)
-    forms = found[allowed(table, found)]
-    titles = table.title[np.unique(table.concept[forms])].astype(np.int64)
-    forms = np.union1d(forms, np.setdiff1d(titles[titles >= 0], found))
+    dense = _marked(table, table.forms_of_vectors(rows))
+    lexical = _marked(table, lexicon.find(query.terms, limit=_LEXICAL_FORMS * wider))
+    found = dense | lexical
+    forms = np.flatnonzero(found)
+    forms = forms[allowed(table, forms)]
+    titles = table.title[table.concept[forms]]
+    wanted = _marked(table, titles[titles >= 0]) & ~found
+    wanted[forms] = True
+    forms = np.flatnonzero(wanted)
     if not len(forms):
         nothing = np.empty(0, dtype=np.int64)
         return Candidates(
@@ -132,6 +143,13 @@ def gather(
         )
     cosine = _cosines(table.vector[forms].astype(np.int64), rows, cosines, vectors, index)
     return _candidates(query, table, _weigh(query, forms, cosine, dense, lexical, lexicon))
+
+
+def _marked(table: FormTable, forms: Ids | Ints | Sequence[int]) -> Flags:
+    """Return which forms of all are among these, (forms,) bool."""
+    marks = np.zeros(len(table.concept), dtype=bool)
+    marks[forms] = True
+    return marks
 
 
 def _nearest(
@@ -166,7 +184,7 @@ def _cosines(
 
 
 def _weigh(
-    query: Query, forms: Ids, cosine: Floats, dense: Ids, lexical: Ids, lexicon: Lexicon
+    query: Query, forms: Ids, cosine: Floats, dense: Flags, lexical: Flags, lexicon: Lexicon
 ) -> _Evidence:
     table = lexicon.table
     order = np.lexsort((forms, -cosine, table.concept[forms]))
@@ -195,8 +213,8 @@ def _weigh(
         overlap=2 * covered_query * covered_form / np.where(both > 0, both, 1.0),
         shared=np.add.reduceat(common.astype(np.int64), begins),
         size=(table.starts[forms + 1] - table.starts[forms]).astype(np.int64),
-        dense=np.isin(forms, dense),
-        lexical=np.isin(forms, lexical),
+        dense=dense[forms],
+        lexical=lexical[forms],
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 from cmsearch.codes import Code, System
-from cmsearch.ontology.concept import Concept
+from cmsearch.ontology.concept import Concept, Notes
 from cmsearch.ontology.crosswalk import read_gem, read_groups
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.ontology.vocabulary import read_vocabulary
@@ -70,12 +70,6 @@ def concept_rows(
     }
     for concept in concepts:
         chapter = ontology.chapter(concept.code)
-        details = {
-            "inclusion_terms": concept.inclusion_terms,
-            "notes": asdict(concept.notes),
-            "seventh": concept.seventh,
-            "expansion": concept.expansion,
-        }
         yield ConceptRow(
             id=ids[concept.code],
             system=concept.code.system.value,
@@ -86,8 +80,19 @@ def concept_rows(
             billable=concept.billable,
             chapter=chapter.title if chapter else "",
             grouping=groups[concept.code.system].get(concept.code, ""),
-            details=json.dumps(details, ensure_ascii=False),
+            details=_details(concept),
         )
+
+
+def _details(concept: Concept) -> str:
+    notes = {field.name: getattr(concept.notes, field.name) for field in fields(Notes)}
+    details = {
+        "inclusion_terms": concept.inclusion_terms,
+        "notes": notes,
+        "seventh": concept.seventh,
+        "expansion": concept.expansion,
+    }
+    return json.dumps(details, ensure_ascii=False)
 
 
 def crosswalk_rows(systems: Sequence[System], ids: dict[Code, int]) -> Iterator[CrosswalkRow]:

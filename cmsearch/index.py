@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from cmsearch.vectors import FaissVectors, Kind
 
 Progress = Callable[[str, int, int], None]
 _LOCK_SECONDS = 3600
-_PART = 2048
+_PART = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +159,18 @@ def _build(
         report("text forms", 1, 1)
         texts = sorted({form.text for form in made})
         known, step = ({}, None) if anew else _known_vectors(folder, encoder)
-        vectors = _encode(texts, encoder, known, report)
-        report("vector index", 0, 1)
-        searchable = FaissVectors.build(vectors, kind=options.kind, step=step)
-        searchable.save(folder / vectors_file)
-        report("vector index", 1, 1)
-        report("lexical index", 0, 1)
-        _write_lexicon(folder / lexicon_file, ontology, options, concepts, made, texts)
+        # The lexical half is Python, the encoder is not: they go on side by side.
+        with ThreadPoolExecutor(1) as beside:
+            writing = beside.submit(
+                _write_lexicon, folder / lexicon_file, ontology, options, concepts, made, texts
+            )
+            vectors = _encode(texts, encoder, known, report)
+            report("vector index", 0, 1)
+            searchable = FaissVectors.build(vectors, kind=options.kind, step=step)
+            searchable.save(folder / vectors_file)
+            report("vector index", 1, 1)
+            report("lexical index", 0, 1)
+            writing.result()
         report("lexical index", 1, 1)
         manifest = Manifest(
             encoder=encoder.identity,

@@ -7,7 +7,6 @@ never text.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
 from threading import Lock
@@ -20,7 +19,6 @@ from cmsearch.errors import IndexFolderError, need
 from cmsearch.types import Vectors
 
 Rows = NDArray[np.int64]
-_SMALL = 20_000
 # FAISS leaves it open which of equal scores it keeps at the end of a list.
 SPARE = 16
 
@@ -179,30 +177,10 @@ class FaissVectors:
             return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
         unit = _steps_of_queries(queries)
         queries = np.ascontiguousarray(in_steps(queries, unit))
-        workers = _faiss().omp_get_max_threads()
-        if self.kind is Kind.FLAT and len(queries) < workers and len(self) > _SMALL:
-            scores, rows = self._scan_in_parts(queries, k=k, parts=workers)
-        else:
-            scores, rows = self._index.search(queries, k)
+        scores, rows = self._index.search(queries, k)
         best = np.lexsort((rows, -scores), axis=1)[:, :wanted]
         rows = np.take_along_axis(rows, best, axis=1)
         return np.take_along_axis(scores, best, axis=1) * unit * np.float32(self.step), rows
-
-    def _scan_in_parts(self, queries: Vectors, *, k: int, parts: int) -> tuple[Vectors, Rows]:
-        """Search ranges of rows side by side: FAISS gives each query one thread only."""
-        faiss = _faiss()
-        bounds = np.linspace(0, len(self), parts + 1, dtype=np.int64).tolist()
-
-        def scan(part: int) -> tuple[Vectors, Rows]:
-            chosen = faiss.IDSelectorRange(bounds[part], bounds[part + 1])
-            found: tuple[Vectors, Rows] = self._index.search(
-                queries, k, params=faiss.SearchParameters(sel=chosen)
-            )
-            return found
-
-        with ThreadPoolExecutor(parts) as pool:
-            found = list(pool.map(scan, range(parts)))
-        return np.hstack([part[0] for part in found]), np.hstack([part[1] for part in found])
 
     def vectors(self, rows: Rows) -> Vectors:
         """Return the stored vectors of the rows, float32, (n, dim)."""

@@ -11,9 +11,10 @@ import pytest
 
 from cmsearch.codes import System
 from cmsearch.errors import TrainingError
-from cmsearch.notes.choice import FEATURES, MODEL_FILE, Choice, Trees, features
+from cmsearch.notes.choice import FEATURES, MODEL_FILE, Choice, features
 from cmsearch.notes.experience import Experience
 from cmsearch.notes.reading import Reader
+from cmsearch.notes.trees import Trees
 
 ICD10 = (System.ICD10CM,)
 STUMP = {

@@ -143,22 +143,6 @@ def test_no_vectors_at_all(kind):
     assert scores.shape == found.shape == (2, 0)
 
 
-def test_parts_searched_side_by_side_find_the_same(rows, queries, exact):
-    flat = FaissVectors.build(rows, kind=Kind.FLAT)
-    for parts in (2, 3, 7):
-        asked = in_steps(queries[:1], np.abs(queries[:1]).max() / 127)
-        scores, found = flat._scan_in_parts(asked, k=25, parts=parts)
-        best = np.lexsort((found, -scores))[:, :25]
-        assert found[0][best].tolist() == exact.search(queries[:1], k=25)[1].tolist()
-
-
-def test_parts_smaller_than_k(exact):
-    stored = unit(30, seed=6)
-    flat = FaissVectors.build(stored)
-    found = flat._scan_in_parts(in_steps(unit(1, seed=7), flat.step), k=30, parts=4)[1]
-    assert sorted(found[found >= 0].tolist()) == list(range(30))
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     count=st.integers(1, 40),

@@ -199,8 +199,8 @@ def tagger(
     ],
     out: Annotated[Path, typer.Option(help="The tagger file to write.")],
     index: Annotated[Path, typer.Option("--index", metavar="DIR", help="Index to read with.")],
-    rounds: Annotated[int, typer.Option(help="Steps of L-BFGS.")] = 200,
-    sparse: Annotated[float, typer.Option(help="Strength of the L1 penalty.")] = 0.06,
+    rounds: Annotated[int, typer.Option(help="Steps of L-BFGS.")] = 100,
+    sparse: Annotated[float, typer.Option(help="Strength of the L1 penalty.")] = 0.12,
 ) -> None:
     """Fit the tagger of condition names on sentences in which people have marked them.
 

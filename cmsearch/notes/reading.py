@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from cmsearch.codes import System
 from cmsearch.lexicon import Lexicon
 from cmsearch.notes.assertion import contexts
-from cmsearch.notes.choice import Matrix, features
+from cmsearch.notes.choice import features
 from cmsearch.notes.experience import Experience
 from cmsearch.notes.layout import Kind, Segment, segments
 from cmsearch.notes.linking import Candidate, Found, Linker
 from cmsearch.notes.mentions import Finder, Span, Word, words
+from cmsearch.notes.trees import Matrix
 
 _RAREST = 12.0
 

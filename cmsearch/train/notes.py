@@ -22,9 +22,10 @@ import numpy as np
 from cmsearch.codes import System
 from cmsearch.errors import TrainingError, need
 from cmsearch.index import open_index
-from cmsearch.notes.choice import FEATURES, Choice, Matrix
+from cmsearch.notes.choice import FEATURES, Choice
 from cmsearch.notes.experience import Experience, phrases, telling
 from cmsearch.notes.reading import Reader, Reading
+from cmsearch.notes.trees import Matrix
 
 _SYSTEMS = (System.ICD10CM,)
 

@@ -78,7 +78,7 @@ def marked(
     return Marked(tuple(tokens), tuple(labels), tuple(map(tuple, features)))
 
 
-def fit(sentences: Sequence[Marked], *, rounds: int = 200, sparse: float = 0.06) -> str:
+def fit(sentences: Sequence[Marked], *, rounds: int = 100, sparse: float = 0.12) -> str:
     """Return a tagger fitted on the sentences, as JSON.
 
     Args:
@@ -92,7 +92,7 @@ def fit(sentences: Sequence[Marked], *, rounds: int = 200, sparse: float = 0.06)
         trainer.append(sentence.features, sentence.labels)
     trainer.select("lbfgs")
     trainer.set_params(
-        {"c1": sparse, "c2": 0.02, "max_iterations": rounds, "feature.minfreq": 1,
+        {"c1": sparse, "c2": 0.02, "max_iterations": rounds, "feature.minfreq": 2,
          "feature.possible_transitions": True}
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
