@@ -65,15 +65,13 @@ class Candidates:
 
     def rows(self, places: Sequence[int], lexicon: Lexicon) -> list[Candidate]:
         """Return the candidates at these places with their concepts and forms."""
-        concepts = lexicon.concepts([int(self.concepts[place]) for place in places])
-        forms = {
-            form.id: form for form in lexicon.forms([int(self.forms[place]) for place in places])
-        }
+        chosen = list(places)
+        owners, best = self.concepts[chosen].tolist(), self.forms[chosen].tolist()
+        concepts = lexicon.concepts(owners)
+        forms = {form.id: form for form in lexicon.forms(best)}
         return [
-            Candidate(
-                concepts[int(self.concepts[place])], forms[int(self.forms[place])], self.why[place]
-            )
-            for place in places
+            Candidate(concepts[owner], forms[form], self.why[place])
+            for place, owner, form in zip(chosen, owners, best, strict=True)
         ]
 
 
