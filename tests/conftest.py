@@ -15,6 +15,9 @@ from cmsearch.index import OpenIndex, open_index
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.search import Index
 
+# benchmarks and docs of the checkout are tested too; the package stays the installed one.
+sys.path.append(str(Path(__file__).parent.parent))
+
 TESTS = Path(__file__).parent
 
 
