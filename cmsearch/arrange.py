@@ -20,7 +20,7 @@ Ranked = list[tuple[Candidate, float]]
 def exact_first(
     query: Query, ranked: Sequence[tuple[Candidate, float]], gate: Gate, lexicon: Lexicon
 ) -> Ranked:
-    """Return the candidates with those in front whose code or title the query is."""
+    """Return the candidates with those in front whose code, title or other form the query is."""
     named = [
         row
         for reading in candidates(query.text)
@@ -41,7 +41,10 @@ def exact_first(
         if near and plain(title) == wanted and candidate.concept not in named:
             front.append((replace(candidate, why=Why.EXACT), max(score, 0.999)))
     taken = {candidate.concept.id for candidate, _ in front}
-    return front + [pair for pair in ranked if pair[0].concept.id not in taken]
+    rest = [pair for pair in ranked if pair[0].concept.id not in taken]
+    worded = [pair for pair in rest if plain(pair[0].form.text) == wanted]
+    others = [pair for pair in rest if pair not in worded]
+    return front + [(candidate, max(score, 0.998)) for candidate, score in worded] + others
 
 
 def only_billable(ranked: Ranked, filters: Filters, lexicon: Lexicon) -> Ranked:

@@ -293,7 +293,7 @@ class Index:
 
 
 def _front(found: Candidates, order: Rows, k: int) -> Rows:
-    """Return the first k places of the order and those whose title may be the query."""
-    titled = found.features[order, FEATURES.index("title_overlap")] > 0.999
-    chosen: Rows = order[(np.arange(len(order)) < k) | titled]
+    """Return the first k places of the order and those of which a form may be the query."""
+    worded = found.features[order, FEATURES.index("same_words")] > 0
+    chosen: Rows = order[(np.arange(len(order)) < k) | worded]
     return chosen

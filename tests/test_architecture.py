@@ -72,7 +72,7 @@ WALLS = {
     "lightgbm": ("train.notes", "cli.training"),
     "optimi": ("train.pretrain", "cli.training"),
     "matplotlib": ("picture", "train.journal", "cli.atlas", "cli.training"),
-    "openTSNE": ("atlas", "projection"),
+    "openTSNE": ("projection",),
     "pycrfsuite": ("train.tagger", "cli.training"),
     "click": (),
     "ray": ("batch.ray",),
@@ -98,7 +98,6 @@ BY_NEED = {
     "train.notes": ("lightgbm",),
     "train.tagger": ("pycrfsuite",),
     "notes.text": ("striprtf",),
-    "atlas": ("openTSNE",),
     "projection": ("openTSNE",),
     "picture": ("matplotlib",),
 }

@@ -6,6 +6,7 @@ import pytest
 
 from cmsearch.codes import Code, System
 from cmsearch.lexicon import Lexicon
+from cmsearch.lexiconfile import write_lexicon
 from cmsearch.notes.experience import Experience, association, telling
 from cmsearch.notes.layout import segments
 from cmsearch.notes.problems import problems
@@ -53,7 +54,7 @@ def tree(tmp_path_factory):
         FormRow(row.id, row.id, "icd10cm", row.code, "title", row.title, "", row.id) for row in rows
     ]
     path = tmp_path_factory.mktemp("tree") / "tree.sqlite"
-    Lexicon.build(path, rows, forms, [])
+    write_lexicon(path, rows, forms, [])
     return Lexicon.open(path)
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmsearch.lexicon import Lexicon
 from cmsearch.notes.mentions import Finder, words
 from cmsearch.wording import phrase_key
 
@@ -74,19 +70,6 @@ def test_coordinated_mentions_name_both(finder, tiny_files, text):
 
 def test_only_telling_words_count(finder, tiny_files):
     assert spans(finder, tiny_files.lexicon, "asthma, unspecified")[0][1] == ["J45"]
-
-
-def test_an_index_without_the_table_of_phrases_finds_the_same(tiny_files, tmp_path):
-    source = tiny_files.folder / tiny_files.manifest.lexicon_file
-    old = tmp_path / "old.sqlite"
-    shutil.copy(source, old)
-    database = sqlite3.connect(old)
-    keys = [row[0] for row in database.execute("SELECT DISTINCT key FROM phrase ORDER BY key")]
-    database.execute("DROP TABLE phrase")
-    database.commit()
-    database.close()
-    assert len(keys) > 20
-    assert Lexicon.open(old).phrases(keys) == tiny_files.lexicon.phrases(keys)
 
 
 def test_keys_have_each_stem_once_in_order():

@@ -175,6 +175,15 @@ def test_a_title_is_first(index, title, code):
     assert first.score >= 0.999
 
 
+@pytest.mark.parametrize(
+    ("wording", "code"), [("hypertension", "I10"), ("HTN", "I10"), ("breast cancer", "C50.9")]
+)
+def test_a_wording_that_is_the_query_is_first(index, wording, code):
+    first = best(index, wording)[0]
+    assert (first.code.value, first.matched.casefold()) == (code, wording.casefold())
+    assert first.score >= 0.998
+
+
 def test_every_two_thousandth_title_is_first(index):
     lexicon = index.files.lexicon
     rows = lexicon.concepts(list(range(1, index.manifest.code_sets[0].concepts, 2000))).values()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cmsearch.codes import Code, System
 from cmsearch.errors import TrainingError
 from cmsearch.ontology.vocabulary import Entry
-from cmsearch.train import terms as module
+from cmsearch.train import tables as module
 from cmsearch.train.tables import SOURCES
 from cmsearch.train.terms import Pair, Terms, is_held_out, read_terms
 

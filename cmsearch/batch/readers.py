@@ -201,13 +201,15 @@ def read_folder(path: str, columns: Columns) -> Read:
     The id of a note is its path within the folder, without the ending.
 
     Raises:
-        BatchError: the folder cannot be read.
+        BatchError: the folder cannot be read, or holds no text file.
     """
     root = Path(path)
     if root.is_file():
         yield _file_item(1, root.name.split(".txt")[0], root, columns), 1.0
         return
     total = sum(1 for _ in _files(root))
+    if not total:
+        raise BatchError(f"{path}: no .txt file in this folder; name a file, or a folder of .txt")
     for row, file in enumerate(_files(root), start=1):
         name = file.relative_to(root).as_posix()
         for ending in (".gz", ".zst", ".txt"):

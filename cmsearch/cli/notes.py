@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -224,21 +224,32 @@ def _read(note: str) -> NoteLine:
 
 @contextmanager
 def _writer(output: Path | None) -> Iterator[TextIO]:
-    """Give a stream into the named file, else stdout; every piece goes out at once."""
+    """Give a stream into stdout, or into a file that appears when all is written."""
     if output is None:
         yield sys.stdout
         sys.stdout.flush()
         return
     from cmsearch.errors import NoteError
 
+    part = output.with_name(f".{output.name}.part")
+    ended: typer.Exit | None = None
     try:
-        stream = output.open("w", encoding="utf-8", errors="replace", newline="")
+        with part.open("w", encoding="utf-8", errors="replace", newline="") as stream:
+            try:
+                yield stream
+            except typer.Exit as error:  # all is answered, some lines with an error
+                ended = error
+        part.replace(output)
     except OSError as error:
         raise NoteError(
-            f"{output}: cannot be written ({error.strerror or error}); check the path"
+            f"{output}: cannot be written ({error.strerror or error}); check the path and free "
+            "space"
         ) from error
-    with stream:
-        yield stream
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    if ended is not None:
+        raise ended
 
 
 def _stream(answer: Answer, stream: TextIO) -> None:
