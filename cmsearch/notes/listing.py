@@ -23,6 +23,9 @@ from cmsearch.notes.tagger import Tagger
 from cmsearch.search import Index
 from cmsearch.types import Assertion, Hit, Mention, Why
 
+# Shorthand that names a code somewhere, and in notes hardly ever.
+_MEASURES = frozenset("no yes hr hrs bp hx pan wt ht temp".split())  # noqa: SIM905
+_LABEL = 3  # a heading as short as this ("PE:") names its section
 _LEAST = 0.05  # below, the words of a form stand in the note by chance
 
 
@@ -39,6 +42,11 @@ def mentions(
     """
     lister = _Lister(index, systems or (System.ICD10CM,), k)
     return [lister.mentions(text) for text in texts]
+
+
+def _says_nothing(words: str, found: Found) -> bool:
+    """Whether the words of a form are a heading's label or a measure of the note."""
+    return words.casefold() in _MEASURES or (found.heading and len(words) <= _LABEL)
 
 
 _Option = tuple[float, Candidate, Match]
@@ -74,6 +82,8 @@ class _Lister:
         for item, chance in zip(pool, chances.tolist(), strict=True):
             for match in item.matches:
                 span = match.found.span
+                if _says_nothing(text[span.begin : span.end], match.found):
+                    continue
                 by_place.setdefault((span.begin, span.end), []).append((chance, item, match))
         kept = _likely(by_place)
         apart = _apart(kept)

@@ -35,7 +35,12 @@ _SPOKEN = re.compile(
 # What parts a problem from its plan: "COPD exacerbation - start prednisone".
 _PLAN = re.compile(r"\s+[-\u2013\u2014>]+\s+")
 _NUMBER = re.compile(r"\(?\d{1,2}[.)]\s")
-_ABSENT = re.compile(r"(?:no|normal|negative|without|unremarkable|none|same)\b", re.IGNORECASE)
+# What opens a statement that is no problem of the patient's.
+_NONE_OF_THEIRS = re.compile(
+    r"(?:no|normal|negative|without|unremarkable|none|same|family history|fh|father|mother|"
+    r"brother|sister|parents?|son|daughter|aunt|uncle|grand(?:father|mother|parents?))\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
             and len(stated.split()) <= _MOST_WORDS
             and not _LABEL.match(stated)
             and not _SPOKEN.search(stated)
-            and not _ABSENT.match(stated)
+            and not _NONE_OF_THEIRS.match(stated)
         ):
             found.append(Problem(begin, end, part))
     return found

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from cmsearch.codes import Code, System
 from cmsearch.errors import CodeError
 from cmsearch.filters import Filters
+from cmsearch.notes.assertion import contexts
 from cmsearch.notes.choice import Choice
 from cmsearch.notes.codebook import Codebook
 from cmsearch.notes.coderules import CHOOSING, apply_rules
@@ -210,6 +211,13 @@ class Coder:
         listed = problems(reading.text, reading.segments)
         if not listed:
             return list(found)
+        places = [(problem.begin, problem.end) for problem in listed]
+        said = contexts(reading.text, reading.segments, places)
+        listed = [
+            problem
+            for problem, context in zip(listed, said, strict=True)
+            if context.assertion not in HELD_BACK
+        ]
         around = frozenset(word.stem for word in reading.words)
         stated = self._problems.code(reading.text, listed, around)
         causes = _causes(found) if any(_is_injury(one.concept) for one in stated) else frozenset()
