@@ -261,6 +261,7 @@ def test_what_is_never_first_moves_behind_what_may_be(book):
         ("N40.1", Patient(Sex.MALE, 8), "age", "15 years and older"),
         ("E11.42", Patient(Sex.FEMALE, 30, True), "pregnancy", "at E11 says “gestational"),
         ("I10", Patient(Sex.FEMALE, 30, True), "pregnancy", "O10-O11"),
+        ("C50.911", Patient(Sex.MALE), "sex", "its title is for female patients"),
     ],
 )
 def test_conflicts_with_the_patient(book, code, patient, rule, words):

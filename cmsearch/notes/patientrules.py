@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from cmsearch.notes.ruletables import patient_facts
@@ -16,6 +17,9 @@ _AGES = {
 }
 
 
+_SEX = re.compile(r"\b(female|male)\b")
+
+
 def _sex(item: Item, scene: Scene) -> Iterator[str]:
     if scene.patient.sex is None or not item.clinical:
         return
@@ -23,6 +27,10 @@ def _sex(item: Item, scene: Scene) -> Iterator[str]:
     for fact, source in patient_facts(item.node.undotted):
         if fact in ("female", "male") and fact != stated:
             yield f"for {fact} patients; the note says {stated} [{source}]"
+            return
+    titled = set(_SEX.findall(item.node.row.title.casefold()))
+    if titled and stated not in titled:
+        yield f"its title is for {titled.pop()} patients; the note says {stated}"
 
 
 def _age(item: Item, scene: Scene) -> Iterator[str]:

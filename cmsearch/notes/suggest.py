@@ -30,6 +30,7 @@ from cmsearch.notes.visit import ProblemCoder
 from cmsearch.rows import ConceptRow
 from cmsearch.search import Index
 from cmsearch.types import Assertion, Hit, Suggestion
+from cmsearch.wording import stem
 
 LONGEST_NOTE = 4_000_000
 SYSTEMS = (System.ICD10CM, System.ICD9CM)
@@ -219,6 +220,9 @@ class Coder:
             if context.assertion not in HELD_BACK
         ]
         around = frozenset(word.stem for word in reading.words)
+        sex = patient(reading.text).sex
+        if sex is not None:
+            around |= {stem(sex.value)}
         stated = self._problems.code(reading.text, listed, around)
         causes = _causes(found) if any(_is_injury(one.concept) for one in stated) else frozenset()
         fewer = [

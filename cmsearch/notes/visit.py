@@ -21,7 +21,7 @@ from cmsearch.notes.problems import Problem
 from cmsearch.notes.specific import Specific
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Hit
-from cmsearch.wording import terms, tokens
+from cmsearch.wording import stem, terms, tokens
 
 _UNCERTAIN = re.compile(
     r"[,;]?\s*\b(?:possibl[ey]|probabl[ey]|suspicious for|suspected|suspect|(?:most )?likely|"
@@ -45,6 +45,7 @@ _PRIOR_NOTES = 500
 _OTHER = re.compile(r"other\b|secondary\b", re.IGNORECASE)
 _OTHER_COSTS = 1.5
 _SIDES = frozenset(("left", "right", "bilater"))
+_SEXES = frozenset((stem("female"), stem("male")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class ProblemCoder:
         Args:
             text: the note.
             found: its problems.
-            around: the stems of all its words.
+            around: the stems of all its words, and of the patient's sex.
         """
         coded: dict[int, Stated] = {}
         for problem in found[:_MOST_PROBLEMS]:
@@ -153,6 +154,9 @@ class ProblemCoder:
         only = _SIDES & around
         if not said & _SIDES and len(only) == 1:
             said |= only
+        sexes = _SEXES & around
+        if len(sexes) == 1:
+            said |= sexes
         codes = [hit.code.value for hit in hits]
         ranked = []
         options = [(hit.code, hit.matched, hit.score) for hit in hits]
