@@ -13,6 +13,8 @@ from cmsearch.notes.rules import rows
 from cmsearch.notes.visit import Stated
 from cmsearch.rows import ConceptRow
 
+_NOWHERE = 1 << 40
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -123,8 +125,18 @@ def translated(proposals: Iterable[Proposal], lexicon: Lexicon, system: System) 
 
 
 def ordered(proposals: Iterable[Proposal]) -> list[Proposal]:
-    """Return the proposals, the likeliest first; ties go by code."""
+    """Return the proposals, the likeliest first.
+
+    Of listed problems that are as good as equally likely the note's own order decides: it
+    names the principal diagnosis first. Other ties go by code.
+    """
     return sorted(
         proposals,
-        key=lambda item: (-round(item.chance, 4), item.concept.code, item.concept.system),
+        key=lambda item: (
+            -round(item.chance, 2),
+            min((stated.begin for stated in item.stated), default=_NOWHERE),
+            -round(item.chance, 4),
+            item.concept.code,
+            item.concept.system,
+        ),
     )
