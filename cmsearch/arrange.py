@@ -43,7 +43,7 @@ def exact_first(
     taken = {candidate.concept.id for candidate, _ in front}
     rest = [pair for pair in ranked if pair[0].concept.id not in taken]
     worded = [pair for pair in rest if plain(pair[0].form.text) == wanted]
-    others = [pair for pair in rest if pair not in worded]
+    others = [pair for pair in rest if plain(pair[0].form.text) != wanted]
     return front + [(candidate, max(score, 0.998)) for candidate, score in worded] + others
 
 
