@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -9,18 +10,25 @@ from cmsearch.candidates import Candidate
 from cmsearch.codes import Code, System, candidates
 from cmsearch.filters import Filters, Gate
 from cmsearch.lexicon import Lexicon
+from cmsearch.quantities import Span, number_of, span_of
 from cmsearch.query import Query
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Hit, Why
 from cmsearch.wording import plain
 
 Ranked = list[tuple[Candidate, float]]
+# What a title says of a condition that is named and no more.
+_UNSPECIFIED = re.compile(r"^unspecified |,? (?:unspecified|nos)$")
 
 
 def exact_first(
     query: Query, ranked: Sequence[tuple[Candidate, float]], gate: Gate, lexicon: Lexicon
 ) -> Ranked:
-    """Return the candidates with those in front whose code, title or other form the query is."""
+    """Return the candidates with those in front whose code, title or other form the query is.
+
+    Behind them come those whose title or form is the query and "unspecified": chest pain
+    is R07.9.
+    """
     named = [
         row
         for reading in candidates(query.text)
@@ -42,9 +50,42 @@ def exact_first(
             front.append((replace(candidate, why=Why.EXACT), max(score, 0.999)))
     taken = {candidate.concept.id for candidate, _ in front}
     rest = [pair for pair in ranked if pair[0].concept.id not in taken]
-    worded = [pair for pair in rest if plain(pair[0].form.text) == wanted]
-    others = [pair for pair in rest if plain(pair[0].form.text) != wanted]
-    return front + [(candidate, max(score, 0.998)) for candidate, score in worded] + others
+    worded, unspecified, others = [], [], []
+    for candidate, score in rest:
+        forms = {plain(candidate.form.text), plain(candidate.concept.title)}
+        if wanted in forms:
+            worded.append((candidate, max(score, 0.998)))
+        elif wanted in {_UNSPECIFIED.sub("", form) for form in forms}:
+            unspecified.append((candidate, max(score, 0.997)))
+        else:
+            others.append((candidate, score))
+    return front + worded + unspecified + others
+
+
+def by_quantity(query: Query, ranked: Ranked) -> Ranked:
+    """Return the candidates with those in front of their category whose numbers hold the asked one.
+
+    "BMI 16.2" means the code for 19.9 or less, not the one for 26.0 to 26.9: neither half
+    of the search reads numbers. The places of a category's candidates and the scores at
+    these places stay; only who stands there changes.
+    """
+    number = number_of(query.text)
+    if number is None:
+        return ranked
+    groups: dict[str, list[tuple[int, Span]]] = {}
+    for place, (candidate, _) in enumerate(ranked):
+        span = span_of(candidate.concept.title)
+        if span is not None:
+            groups.setdefault(candidate.concept.code[:3], []).append((place, span))
+    found = list(ranked)
+    for group in groups.values():
+        fitting = [pair for pair in group if number in pair[1]]
+        fitting.sort(key=lambda pair: pair[1].end - pair[1].least)
+        rest = [pair for pair in group if number not in pair[1]]
+        if fitting:
+            for (place, _), (source, _) in zip(group, fitting + rest, strict=True):
+                found[place] = (ranked[source][0], ranked[place][1])
+    return found
 
 
 def only_billable(ranked: Ranked, filters: Filters, lexicon: Lexicon) -> Ranked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 
 from cmsearch.errors import CodeError
 
@@ -170,6 +170,7 @@ def _compact(text: str) -> str:
     return "".join(text.split()).upper().replace("\N{EN DASH}", "-")
 
 
+@lru_cache(maxsize=250_000)
 def _reading(system: System, compact: str) -> Code | None:
     """Return the code of the system that the text is written like, if it is."""
     if "-" in compact and system in _RANGES and _RANGES[system].fullmatch(compact):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from cmsearch.codes import Code, System
-from cmsearch.ontology.concept import Concept, Notes
+from cmsearch.ontology.concept import Concept, Level, Notes
 from cmsearch.ontology.crosswalk import read_gem, read_groups
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.ontology.vocabulary import read_vocabulary
@@ -68,8 +69,12 @@ def concept_rows(
         system: read_groups(system) if system in _GROUPED else {}
         for system in dict.fromkeys(concept.code.system for concept in concepts)
     }
+    chapters: dict[Code, str] = {}
     for concept in concepts:
-        chapter = ontology.chapter(concept.code)
+        if concept.parent is not None:
+            chapters[concept.code] = chapters[concept.parent]
+        else:
+            chapters[concept.code] = concept.title if concept.level is Level.CHAPTER else ""
         yield ConceptRow(
             id=ids[concept.code],
             system=concept.code.system.value,
@@ -78,19 +83,28 @@ def concept_rows(
             level=concept.level.value,
             parent=ids[concept.parent] if concept.parent is not None else None,
             billable=concept.billable,
-            chapter=chapter.title if chapter else "",
+            chapter=chapters[concept.code],
             grouping=groups[concept.code.system].get(concept.code, ""),
-            details=_details(concept),
+            details=_details(
+                concept.inclusion_terms, concept.notes, concept.seventh, concept.expansion
+            ),
         )
 
 
-def _details(concept: Concept) -> str:
-    notes = {field.name: getattr(concept.notes, field.name) for field in fields(Notes)}
+@lru_cache(maxsize=64)
+def _details(
+    inclusion_terms: tuple[str, ...],
+    notes: Notes,
+    seventh: tuple[tuple[str, str], ...],
+    expansion: bool,
+) -> str:
+    """Return as JSON what most codes have little of: half of them share one text."""
+    named = {field.name: getattr(notes, field.name) for field in fields(Notes)}
     details = {
-        "inclusion_terms": concept.inclusion_terms,
-        "notes": notes,
-        "seventh": concept.seventh,
-        "expansion": concept.expansion,
+        "inclusion_terms": inclusion_terms,
+        "notes": named,
+        "seventh": seventh,
+        "expansion": expansion,
     }
     return json.dumps(details, ensure_ascii=False)
 

@@ -131,6 +131,8 @@ def build_index(
             return _build(folder, ontology, options, encoder, encoder_source, anew, report)
     except Timeout as error:
         raise IndexFolderError(f"{folder}: another build has held it for an hour") from error
+    except FileExistsError as error:
+        raise IndexFolderError(f"{folder} is a file; an index is a folder") from error
     except OSError as error:
         raise IndexFolderError(
             f"{folder}: cannot be written ({error.strerror or error}); free space or rights, "

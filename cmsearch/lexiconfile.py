@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from cmsearch.errors import IndexFolderError
@@ -99,7 +98,11 @@ def _fill(
               c.grouping, c.details) for c in kept),
         )  # fmt: skip
         counted = _TermCounter()
-        made = [replace(form, terms=counted.terms(form.text)) for form in forms]
+        made = [
+            FormRow(f.id, f.concept, f.system, f.code, f.template, f.text, counted.terms(f.text),
+                    f.vector)
+            for f in forms
+        ]  # fmt: skip
         connection.executemany(
             "INSERT INTO form VALUES (?,?,?,?,?,?,?,?)",
             ((f.id, f.concept, f.system, f.code, f.template, f.text, f.terms, f.vector)

@@ -104,6 +104,8 @@ class Manifest:
             raise IndexFolderError(
                 f"{folder}: there is no index here; build one with: cmsearch index"
             ) from error
+        except NotADirectoryError as error:
+            raise IndexFolderError(f"{folder} is a file; an index is a folder") from error
         except (OSError, ValueError, RecursionError) as error:
             raise IndexFolderError(
                 f"{path}: cannot be read ({error}); rebuild with: cmsearch index --rebuild"

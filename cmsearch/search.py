@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from cmsearch import paths
-from cmsearch.arrange import exact_first, hit, only_billable
+from cmsearch.arrange import by_quantity, exact_first, hit, only_billable
 from cmsearch.candidates import Candidates, gather
 from cmsearch.codes import Code, System, candidates
 from cmsearch.contents import BuildOptions
@@ -29,11 +30,13 @@ from cmsearch.index import (
 from cmsearch.manifest import MANIFEST_FILE, Manifest
 from cmsearch.ontology.library import code_sets
 from cmsearch.ontology.ontology import Ontology
+from cmsearch.quantities import number_of
 from cmsearch.query import Query, understand
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Encoder, Hit, Vectors
 from cmsearch.vectors import Rows
 
+_log = logging.getLogger(__name__)
 _LONGEST_QUERY = 100_000
 _WIDEST = 16
 
@@ -65,6 +68,7 @@ class Index:
             IndexMismatch: another encoder made the index.
         """
         if folder is None and not (paths.index_folder() / MANIFEST_FILE).is_file():
+            _log.warning("building the default index in %s (once)", paths.index_folder())
             cls.build()
         files = open_index(paths.index_folder(folder))
         encoder = encoder or open_encoder(files.manifest.encoder_source)
@@ -132,8 +136,9 @@ class Index:
     ) -> list[list[Hit]]:
         """Return the best hits for each query, in the order of the queries.
 
-        A query that is a code or a title has that concept first. A blank query has no
-        hits. The same queries give the same hits on every run.
+        A query that is a code or a title has that concept first; a code of another code
+        system than those searched is looked for by its title. A blank query has no hits.
+        The same queries give the same hits on every run.
 
         Args:
             queries: words, phrases or codes; longer ones are cut at 100,000 characters.
@@ -148,8 +153,9 @@ class Index:
         filters = filters or Filters()
         self._check(filters)
         texts = [" ".join(query[:_LONGEST_QUERY].split()) for query in queries]
-        asked = [understand(text, self.files.lexicon) for text in texts]
         gate = Gate.of(filters.systems or self._current(), filters.prefix)
+        texts = [row.title if (row := self.elsewhere(text, filters)) else text for text in texts]
+        asked = [understand(text, self.files.lexicon) for text in texts]
         within = self._within(gate, filters.prefix)
         # Each query is encoded on its own: in int8 its neighbours in a batch would show.
         return [
@@ -185,13 +191,7 @@ class Index:
             CodeError: no code of the index is spelled so (near ones are named), or it
                 is a code of more than one system (both are named).
         """
-        readings = [code] if isinstance(code, Code) else candidates(code)
-        rows = [
-            row
-            for reading in readings
-            for row in self.files.lexicon.by_code(reading.value)
-            if row.system == reading.system.value
-        ]
+        rows = self.named(code)
         if len(rows) == 1:
             return rows[0]
         if rows:
@@ -201,10 +201,20 @@ class Index:
             raise CodeError(f"{code} is {names}; say which with --system")
         raise CodeError(f"{str(code)[:40]!r} is no code of this index{self._near(str(code))}")
 
-    def holds(self, code: Code) -> bool:
-        """Return whether the index holds a concept with this code."""
-        rows = self.files.lexicon.by_code(code.value)
-        return any(row.system == code.system.value for row in rows)
+    def named(self, code: Code | str) -> list[ConceptRow]:
+        """Return the indexed concepts of a code, or of what people type for one."""
+        return [
+            row
+            for reading in ([code] if isinstance(code, Code) else candidates(code))
+            for row in self.files.lexicon.by_code(reading.value)
+            if row.system == reading.system.value
+        ]
+
+    def elsewhere(self, text: str, filters: Filters) -> ConceptRow | None:
+        """Return the concept that a text names where these filters do not look, if it does."""
+        gate = Gate.of(filters.systems or self._current(), filters.prefix)
+        rows = self.named(text)
+        return rows[0] if rows and not any(map(gate, rows)) else None
 
     def _near(self, text: str) -> str:
         """Return a phrase that names codes which begin like the text."""
@@ -274,14 +284,15 @@ class Index:
             )
             scores = np.round(self.fusion.probabilities(found.features).astype(np.float64), 4)
             order = np.lexsort((found.codes, -scores))
-            chosen = order if filters.billable or filters.expand else _front(found, order, k)
+            everything = filters.billable or filters.expand or number_of(query.text) is not None
+            chosen = order if everything else _front(found, order, k)
             ranked = [
                 (candidate, float(scores[place]))
                 for place, candidate in zip(
                     chosen, found.rows(chosen.tolist(), lexicon), strict=True
                 )
             ]
-            ranked = exact_first(query, ranked, gate, lexicon)
+            ranked = exact_first(query, by_quantity(query, ranked), gate, lexicon)
             ranked = only_billable(ranked, filters, lexicon)
             if len(ranked) >= k:
                 break

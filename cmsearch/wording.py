@@ -146,11 +146,16 @@ _stemmer = snowballstemmer.stemmer("english")
 
 def plain(text: str) -> str:
     """Return the text in lower case, without accents, in American spelling."""
+    return american(_folded(text))
+
+
+def _folded(text: str) -> str:
+    """Return the text in lower case, without accents, all ASCII."""
     folded = text.casefold()
-    if not folded.isascii():
-        spelled = unicodedata.normalize("NFKD", folded.translate(_APOSTROPHES)).casefold()
-        folded = "".join(map(_ascii, spelled))
-    return american(folded)
+    if folded.isascii():
+        return folded
+    spelled = unicodedata.normalize("NFKD", folded.translate(_APOSTROPHES)).casefold()
+    return "".join(map(_ascii, spelled))
 
 
 def _ascii(letter: str) -> str:
@@ -162,15 +167,21 @@ def _ascii(letter: str) -> str:
 
 def tokens(text: str) -> list[str]:
     """Return the words of a text, plain, with unambiguous shorthand spelled out."""
-    spelled = _SLASHED.sub(lambda match: SHORTHAND.get(match[0], match[0]) + " ", plain(text))
+    spelled = _SLASHED.sub(lambda match: SHORTHAND.get(match[0], match[0]) + " ", _folded(text))
     found: list[str] = []
     for token in _TOKEN.findall(spelled):
-        word = token.removesuffix("'s").replace("'", "")
-        found += SHORTHAND.get(word, word).split()
+        found += _words(token)
     return found
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=100_000)
+def _words(token: str) -> tuple[str, ...]:
+    """Return the plain words that a token stands for, shorthand spelled out."""
+    word = american(token).removesuffix("'s").replace("'", "")
+    return tuple(SHORTHAND.get(word, word).split())
+
+
+@lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
     """Return the stem of a plain word (Porter 2, English): fractures, fracture: fractur."""
     return word if word.isdigit() else str(_stemmer.stemWord(word))

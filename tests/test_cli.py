@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -163,6 +164,25 @@ def test_bytes_that_are_no_text():
     assert answers[0]["hits"][0]["code"] == answers[3]["hits"][0]["code"] == "I63.9"
 
 
+def test_the_mark_that_windows_puts_before_utf_8_is_no_word():
+    answers = lines("query", "-", "-k", "1", stdin=b"\xef\xbb\xbfstroke\n")
+    assert answers[0]["query"] == "stroke"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_queries_in_utf_16_are_refused(encoding):
+    mark = b"" if encoding == "utf-16" else codecs.BOM_UTF16_BE
+    result = invoke("query", "-", stdin=mark + "stroke\n".encode(encoding))
+    assert "iconv -f UTF-16 -t UTF-8" in str(result.exception)
+    assert result.stdout == ""
+
+
+def test_a_code_of_two_systems_is_told_of_both():
+    result = invoke("query", "V70.0")
+    assert "In ICD-9-CM V70.0 is: Routine general medical examination" in result.stderr
+    assert "V70.0" in result.stdout
+
+
 def test_a_stream_as_csv_has_one_header():
     rows = list(
         csv.DictReader(
@@ -172,7 +192,7 @@ def test_a_stream_as_csv_has_one_header():
         )
     )
     assert [(row["query"], row["rank"]) for row in rows] == [
-        ("stroke", "1"), ("stroke", "2"), ("heart attack", "1"), ("heart attack", "2"),
+        ("stroke", "1"), ("stroke", "2"), ("", ""), ("heart attack", "1"), ("heart attack", "2"),
     ]  # fmt: skip
 
 
@@ -334,6 +354,8 @@ def test_eval_of_one_half(cases):
         (["query", "pain", "--system", "icd10pcs"], "cmsearch index --system icd10pcs"),
         (["query", "pain", "--index", "/nowhere"], "/nowhere: there is no index here"),
         (["query", "-", "--index", "/nowhere"], "/nowhere: there is no index here"),
+        (["query", "pain", "--index", __file__], "is a file; an index is a folder"),
+        (["index", "--index", __file__], "is a file; an index is a folder"),
         (["similar", "I21.99"], "near it are I21.9 (Acute myocardial infarction, unspecified)"),
         (["similar", "chest pain", "--system", "icd9cm"], "'chest pain' is no ICD-9-CM code"),
         (["similar", "I21.9", "--system", "icd11"], "no code system is called 'icd11'"),

@@ -184,6 +184,34 @@ def test_a_wording_that_is_the_query_is_first(index, wording, code):
     assert first.score >= 0.998
 
 
+@pytest.mark.parametrize(
+    ("words", "code"), [("chest pain", "R07.9"), ("Back pain", "M54.9"), ("edema", "R60.9")]
+)
+def test_a_condition_that_is_named_and_no_more_is_the_unspecified_one(index, words, code):
+    hits = index.search([words], k=3)[0]
+    assert code in [str(hit.code) for hit in hits if hit.score >= 0.997]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("BMI 16.2", "Z68.1"),
+        ("body mass index of 47", "Z68.42"),
+        ("bmi 28,4", "Z68.28"),
+        ("blood alcohol 150 mg/100 ml", "Y90.6"),
+    ],
+)
+def test_numbers_are_read_as_numbers(index, words, code):
+    assert str(index.search([words], k=1)[0][0].code) == code
+
+
+def test_a_code_of_another_system_is_looked_for_by_its_title(index):
+    assert str(index.search(["401.9"], k=1)[0][0].code) == "I10"
+    assert index.search(["401.9"]) == index.search(["Unspecified essential hypertension"])
+    first = index.search(["401.9"], filters=Filters(systems=(ICD9,)))[0][0]
+    assert (str(first.code), first.why) == ("401.9", Why.EXACT)
+
+
 def test_every_two_thousandth_title_is_first(index):
     lexicon = index.files.lexicon
     rows = lexicon.concepts(list(range(1, index.manifest.code_sets[0].concepts, 2000))).values()

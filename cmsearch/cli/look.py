@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +12,12 @@ import typer
 
 from cmsearch.cli import render
 from cmsearch.cli.progress import BuildProgress
-from cmsearch.codes import System
+from cmsearch.codes import Code, System
 
 if TYPE_CHECKING:
     from cmsearch.filters import Filters
     from cmsearch.search import Index
+    from cmsearch.types import Hit
 
 IndexOption = Annotated[
     Path | None,
@@ -102,15 +104,28 @@ def query(
     if format is render.Format.jsonl:
         render.write_line(words, release, hits)
     elif format is render.Format.csv:
-        render.write_csv(((words, hit) for hit in hits), header=True)
+        render.write_csv(words, hits, header=True)
     elif not hits:
         render.talk().print("Nothing found; try other words or fewer filters.")
     else:
         render.output().print(render.hit_table(words, release, hits))
+        _tell_elsewhere(opened, words, hits)
         if details:
             from cmsearch.description import describe
 
             render.output().print(render.description_tree(describe(opened, hits[0].code)))
+
+
+def _tell_elsewhere(opened: Index, words: str, hits: Sequence[Hit]) -> None:
+    """Say which codes of other code systems the words are, if they are."""
+    for row in opened.named(words):
+        code = Code(row.code, System(row.system))
+        if all(hit.code != code for hit in hits):
+            render.talk().print(
+                f"In {code.system.label} {code} is: {row.title}. See it with: "
+                f"cmsearch show {code} --system {code.system.value}",
+                highlight=False, markup=False,
+            )  # fmt: skip
 
 
 def _stream(opened: Index, count: int, filters: Filters, format: render.Format) -> None:
@@ -120,7 +135,7 @@ def _stream(opened: Index, count: int, filters: Filters, format: render.Format) 
     for line in _lines():
         hits = opened.search([line], k=count, filters=filters)[0]
         if format is render.Format.csv:
-            render.write_csv(((line, hit) for hit in hits), header=header)
+            render.write_csv(line, hits, header=header)
             header = False
         elif format is render.Format.table:
             render.output().print(render.hit_table(line, release, hits))
@@ -129,9 +144,23 @@ def _stream(opened: Index, count: int, filters: Filters, format: render.Format) 
 
 
 def _lines() -> Iterator[str]:
-    """Yield the lines of stdin; what is not UTF-8 becomes a replacement character."""
+    """Yield the lines of stdin; what is not UTF-8 becomes a replacement character.
+
+    Raises:
+        CmsearchError: the input begins as UTF-16 does.
+    """
+    from cmsearch.errors import CmsearchError
+
+    encoding = "utf-8-sig"  # passes over a mark of byte order, which may only stand first
     for raw in iter(sys.stdin.buffer.readline, b""):
-        yield raw.decode("utf-8", "replace").rstrip("\r\n")
+        marked = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        if encoding == "utf-8-sig" and marked and b"\0" in raw:
+            raise CmsearchError(
+                "standard input is UTF-16, queries are read as UTF-8; put before it: "
+                "iconv -f UTF-16 -t UTF-8"
+            )
+        yield raw.decode(encoding, "replace").rstrip("\r\n")
+        encoding = "utf-8"
 
 
 def similar(
@@ -150,7 +179,7 @@ def similar(
 
     Example: cmsearch similar 410.71 --to icd10cm
     """
-    from cmsearch.codes import Code, candidates
+    from cmsearch.codes import candidates
     from cmsearch.description import crosswalk_lines
     from cmsearch.errors import CodeError
     from cmsearch.filters import Filters
@@ -162,7 +191,7 @@ def similar(
     own = System.parse(system) if system else None
     readings = [code for code in candidates(words) if own is None or code.system is own]
     # "type 1 dm" has the shape of an ICD-10-PCS code; words stay words unless the code exists.
-    typed = " " not in words or any(map(opened.holds, readings))
+    typed = " " not in words or any(map(opened.named, readings))
     if typed and readings and any(character.isdigit() for character in words):
         named = opened.concept(readings[0]) if len(readings) == 1 else opened.concept(words)
         hits = opened.nearest(Code(named.code, System(named.system)), k=count, to=target)
@@ -182,7 +211,7 @@ def similar(
     if format is render.Format.jsonl:
         render.write_line(words, release, hits, gem=gem)
     elif format is render.Format.csv:
-        render.write_csv(((words, hit) for hit in hits), header=True)
+        render.write_csv(words, hits, header=True)
     else:
         render.output().print(render.hit_table(f"nearest to {words}", release, hits))
         for line in gem:
@@ -201,7 +230,6 @@ def show(
 
     Example: cmsearch show E11.9
     """
-    from cmsearch.codes import Code
     from cmsearch.description import describe
 
     opened = open_index(index)

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -62,13 +62,15 @@ def write_line(query: str, release: str, hits: Sequence[Hit], **more: Any) -> No
     sys.stdout.flush()
 
 
-def write_csv(rows: Iterable[tuple[str, Hit]], *, header: bool) -> None:
-    """Print hits as CSV, the query in the first column."""
+def write_csv(query: str, hits: Sequence[Hit], *, header: bool) -> None:
+    """Print hits as CSV, the query in the first column; alone if it has no hits."""
     writer = csv.writer(sys.stdout)
     if header:
         writer.writerow(("query", *COLUMNS))
-    for query, hit in rows:
+    for hit in hits:
         writer.writerow((query, *hit_values(hit).values()))
+    if not hits:
+        writer.writerow((query, *[""] * len(COLUMNS)))
     sys.stdout.flush()
 
 

@@ -156,11 +156,15 @@ class OnnxEncoder:
         return found
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each text, cut at ``max_tokens``."""
+        """Return the token ids of each text, cut at ``max_tokens``; never none.
+
+        A text without tokens (blank, control characters) counts as one of padding.
+        """
         found = []
         for start in range(0, len(texts), 10_000):
             part = [_encodable(text) for text in texts[start : start + 10_000]]
-            found += [row.ids for row in self._tokenizer.encode_batch_fast(part)]
+            rows = self._tokenizer.encode_batch_fast(part)
+            found += [row.ids or [self.config.pad_id] for row in rows]
         return found
 
     @cached_property

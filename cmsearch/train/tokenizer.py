@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import zstandard
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.trainers import WordPieceTrainer
 
 from cmsearch.errors import TrainingError
@@ -19,6 +19,8 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 def train_tokenizer(texts: Iterable[str], *, size: int) -> Tokenizer:
     """Return a WordPiece tokenizer with at most ``size`` pieces, learned from the texts.
 
+    It adds no [CLS] and no [SEP]: pretraining puts them between documents itself, and
+    vectors, which are means over tokens, do without (a form has six tokens of its own).
     The library breaks ties between pairs of pieces in the random order of a hash table, so
     that two trainings may differ in rare pieces: keep the file, not only the recipe.
     """
@@ -33,12 +35,6 @@ def train_tokenizer(texts: Iterable[str], *, size: int) -> Tokenizer:
         show_progress=False,
     )  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
-    begin, end = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B [SEP]",
-        special_tokens=[("[CLS]", begin), ("[SEP]", end)],
-    )
     return tokenizer
 
 

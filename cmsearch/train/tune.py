@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.base.sampler import DefaultBatchSampler, MultiDatasetBatchSamplers
+from tokenizers import Tokenizer
 from torch.utils.data import SequentialSampler
 from transformers import ModernBertModel, PreTrainedTokenizerFast, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -105,7 +105,9 @@ def _tokenizer(
 ) -> PreTrainedTokenizerFast:
     path = out / "tokenizer.json"
     if config.start:
-        shutil.copy(tokenizer_of(Path(config.start)), path)
+        given = Tokenizer.from_file(str(tokenizer_of(Path(config.start))))
+        given.post_processor = None  # an encoder of mean vectors needs no [CLS] and no [SEP]
+        given.save(str(path))
     if not path.is_file():
         log.info("training the tokenizer")
         texts = {
