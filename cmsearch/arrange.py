@@ -52,10 +52,10 @@ def exact_first(
     rest = [pair for pair in ranked if pair[0].concept.id not in taken]
     worded, unspecified, others = [], [], []
     for candidate, score in rest:
-        forms = {plain(candidate.form.text), plain(candidate.concept.title)}
-        if wanted in forms:
+        wordings = {plain(candidate.form.text), plain(candidate.concept.title)}
+        if wanted in wordings:
             worded.append((candidate, max(score, 0.998)))
-        elif wanted in {_UNSPECIFIED.sub("", form) for form in forms}:
+        elif wanted in {_UNSPECIFIED.sub("", wording) for wording in wordings}:
             unspecified.append((candidate, max(score, 0.997)))
         else:
             others.append((candidate, score))

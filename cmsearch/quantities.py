@@ -6,13 +6,15 @@ import re
 from dataclasses import dataclass
 from math import inf
 
-_NUMBER = r"(?<![\w.,/-])(\d+(?:\.\d+)?)"
-_SPANS = (
-    (re.compile(rf"{_NUMBER}-(\d+(?:\.\d+)?)(?![\w.])"), lambda a, b: (float(a), _after(b))),
-    (re.compile(rf"\b[Ll]ess than {_NUMBER}(?![\w.])()"), lambda a, _: (-inf, float(a))),
-    (re.compile(rf"\b[Gg]reater than {_NUMBER}(?![\w.])()"), lambda a, _: (_after(a), inf)),
-    (re.compile(rf"{_NUMBER}() or less\b"), lambda a, _: (-inf, _after(a))),
-    (re.compile(rf"{_NUMBER}()[^,]{{0,14}} or (?:more|greater)\b"), lambda a, _: (float(a), inf)),
+_NUMBER = r"(?<![\w.,/-])(?P<{}>\d+(?:\.\d+)?)"
+_LEAST, _MOST = _NUMBER.format("least"), _NUMBER.format("most")
+_SPAN = re.compile(
+    rf"{_LEAST}-(?P<to>\d+(?:\.\d+)?)(?![\w.])"
+    rf"|\bless than {_NUMBER.format('below')}(?![\w.])"
+    rf"|\bgreater than {_NUMBER.format('above')}(?![\w.])"
+    rf"|{_MOST} or less\b"
+    rf"|{_NUMBER.format('first')}[^,]{{0,14}} or (?:more|greater)\b",
+    re.IGNORECASE,
 )
 _ASKED = re.compile(r"(?<![\w.,/-])\d+(?:[.,]\d{1,2})?(?![\w.,]*\d|[a-z-])", re.IGNORECASE)
 
@@ -30,12 +32,23 @@ class Span:
 
 def span_of(title: str) -> Span | None:
     """Return the numbers that a title is for; None if it gives none, or more than one span."""
-    found = [
-        Span(*limits(*match.groups()))
-        for pattern, limits in _SPANS
-        for match in pattern.finditer(title)
-    ]
+    found = [_span(**match.groupdict()) for match in _SPAN.finditer(title)]
     return found[0] if len(found) == 1 else None
+
+
+def _span(
+    least: str | None, to: str | None, below: str | None, above: str | None, most: str | None,
+    first: str | None,
+) -> Span:  # fmt: skip
+    if least is not None and to is not None:
+        return Span(float(least), _after(to))
+    if below is not None:
+        return Span(-inf, float(below))
+    if above is not None:
+        return Span(_after(above), inf)
+    if most is not None:
+        return Span(-inf, _after(most))
+    return Span(float(first or 0), inf)
 
 
 def number_of(text: str) -> float | None:

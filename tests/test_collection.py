@@ -227,3 +227,39 @@ def test_the_state_is_plain_json(place):
     assert state["encoder"]["name"] == "fake"
     assert state["extent"]["kind"] == "flat"
     assert System.ICD10CM.value not in state
+
+
+@pytest.fixture
+def said(tmp_path):
+    notes = {
+        "denied": "He denies chest pain. He came for a check.",
+        "father": "Family history: His father had chest pain and died at 60.",
+        "had": "He came by ambulance after an hour of chest pain.",
+    }
+    add_notes(tmp_path / "said", entries(notes), encoder=FakeEncoder())
+    return opened(tmp_path / "said")
+
+
+def test_who_has_it_comes_before_who_denies_it(said):
+    found = said.search(["chest pain"])[0]
+    assert names(found)[0] == "had"
+    assert {note.note: note.assertion for note in found} == {
+        "had": "present", "denied": "negated", "father": "family",
+    }  # fmt: skip
+    scores = [note.score for note in found]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_search_for_relatives_finds_relatives(said):
+    assert names(said.search(["family history of chest pain"])[0])[0] == "father"
+
+
+def test_two_notes_of_one_id_are_told_and_the_first_stays(tmp_path):
+    twice = [Entry("a", "in.csv", "Asthma."), Entry("a", "in.csv", "Gout of the left toe.")]
+    done = add_notes(tmp_path / "n", twice, encoder=FakeEncoder())
+    assert (done.added, done.changed, done.doubled) == (1, 0, ("a",))
+    assert opened(tmp_path / "n").search(["asthma"])[0][0].passage == "Asthma."
+    again = add_notes(tmp_path / "n", twice[1:], encoder=FakeEncoder())
+    assert (again.added, again.changed, again.doubled) == (1, 1, ())
+    same = add_notes(tmp_path / "n", twice[1:] * 2, encoder=FakeEncoder())
+    assert (same.added, same.known, same.doubled) == (0, 2, ())

@@ -99,6 +99,7 @@ def index_notes(
             encoder_source=encoder_name,
             progress=progress,
         )
+    faults += [f"{name}: the id stands twice, with another text" for name in done.doubled]
     opened = NoteIndex.open(place)
     count, passages = opened.book.counts()
     talk.print(
@@ -148,7 +149,7 @@ def search_notes(
     """Find notes by words, by a code, or by another note.
 
     What looks like a code is searched by the code's own titles and terms. A passage that
-    denies a condition speaks of it too. Example:
+    denies a condition, or says it of a relative, counts half. Example:
     cmsearch notes search I21.4
     """
     from cmsearch.collection.search import NoteIndex
@@ -183,6 +184,12 @@ def _note(path: Path) -> str:
     return read_note(path)
 
 
+def _where(note: FoundNote) -> str:
+    """Return the section of a passage, and what it says of what was asked, if not: it is so."""
+    said = "" if note.assertion in ("", "present") else f"[red]{note.assertion}[/]"
+    return "\n".join(filter(None, (escape(note.section), said)))
+
+
 def _show(query: str, found: list[FoundNote], json: bool) -> None:
     if json:
         line = {"query": query, "notes": [asdict(note) for note in found]}
@@ -202,5 +209,5 @@ def _show(query: str, found: list[FoundNote], json: bool) -> None:
     table.add_column("passage", ratio=1, min_width=40)
     for note in found:
         table.add_row(str(note.rank), escape(f"{note.note}\n{note.source}"), f"{note.score:.2f}",
-                      escape(note.section), escape(" ".join(note.passage.split())))  # fmt: skip
+                      _where(note), escape(" ".join(note.passage.split())))  # fmt: skip
     render.output().print(table)

@@ -128,12 +128,16 @@ class Book:
             self._db.execute("UPDATE state SET state = ?", (json.dumps(state),))
             self._db.commit()
 
-    def digest_of(self, name: str, source: str) -> str | None:
-        """Return the digest of the current note of a name; None if there is none."""
+    def note(self, name: str, source: str) -> tuple[int, str]:
+        """Return number and digest of the current note of a name; (0, "") if there is none."""
         rows = self._rows(
-            "SELECT digest FROM note WHERE name = ? AND source = ? AND current", (name, source)
+            "SELECT id, digest FROM note WHERE name = ? AND source = ? AND current", (name, source)
         )
-        return str(rows[0][0]) if rows else None
+        return (int(rows[0][0]), str(rows[0][1])) if rows else (0, "")
+
+    def last_note(self) -> int:
+        """Return the highest number of a note, 0 if there is none."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM note")[0][0])
 
     def add(
         self, name: str, source: str, digest: str, first: int, parts: Sequence[NewPassage]

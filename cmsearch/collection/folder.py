@@ -33,12 +33,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What came of indexing: notes taken in, changed ones among them, those known already."""
+    """What came of indexing: notes taken in, changed ones among them, those known already.
+
+    ``doubled`` names the notes that were left out because another note of the same run has
+    their id and another text.
+    """
 
     added: int
     changed: int
     known: int
     passages: int
+    doubled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,8 @@ def add_notes(
     """Take notes into a collection, a new one if the folder holds none.
 
     A note that is there already, by id, file and text, is passed over; one whose text has
-    changed takes the place of the old one. A crash leaves what was there before the last
+    changed takes the place of the old one; of two different ones that come with one id in
+    one go the first stays. A crash leaves what was there before the last
     20,000 passages; indexing the same files again goes on from there.
 
     Args:
@@ -146,18 +152,23 @@ class _Writer:
     def take(self, notes: Iterable[Entry], progress: Progress | None) -> Added:
         """Take the notes in; return what came of it."""
         added = changed = known = begun = 0
+        doubled = []
+        before = self._book.last_note()
         vectors = Appender(self._folder, self._state.extent)
         first = self._count
         try:
             for entry in notes:
                 digest = hashlib.sha256(entry.text.encode("utf-8", "replace")).hexdigest()
-                old = self._book.digest_of(entry.name, entry.source)
+                number, old = self._book.note(entry.name, entry.source)
                 if old == digest:
                     known += 1
                     continue
+                if number > before:
+                    doubled.append(entry.name)
+                    continue
                 self._write(entry, digest, vectors)
                 added += 1
-                changed += old is not None
+                changed += number > 0
                 if self._count - begun - first >= _COMMIT:
                     self._commit(vectors)
                     begun = self._count - first
@@ -166,7 +177,7 @@ class _Writer:
             self._commit(vectors)
         finally:
             vectors.close()
-        return Added(added, changed, known, self._count - first)
+        return Added(added, changed, known, self._count - first, tuple(doubled))
 
     def _write(self, entry: Entry, digest: str, vectors: Appender) -> None:
         parts = [

@@ -12,16 +12,18 @@ import numpy as np
 from cmsearch.collection.book import Book, PassageRow
 from cmsearch.collection.folder import State, check_encoder
 from cmsearch.collection.passages import passages
+from cmsearch.collection.speaking import phrase_of, said_of
 from cmsearch.encoder import open_encoder
 from cmsearch.errors import IndexFolderError
 from cmsearch.growing import GrowingVectors
 from cmsearch.search import Index
-from cmsearch.types import Encoder, Vectors
+from cmsearch.types import Assertion, Encoder, Vectors
 from cmsearch.wording import STOPWORDS, tokens
 
 _PASSAGES = 200  # so many by meaning and by words are looked at
 _LIKE_PASSAGES = 48  # of a note that others shall be like, so many are asked for
 _FORMS = 32  # of a code
+_JUDGED = 4  # times as many as are wanted are looked at for denials
 _RANK_OFFSET = 60  # reciprocal rank fusion, Cormack et al. 2009
 
 
@@ -38,6 +40,8 @@ class FoundNote:
         passage: the words of its best passage.
         begin, end: where the passage stands in the note, in code points.
         section: the section it stands in, empty for none.
+        assertion: what the passage says of what was asked (present, negated, family, ...);
+            empty where it has words of its own for it, and for ``like``.
     """
 
     rank: int
@@ -49,6 +53,7 @@ class FoundNote:
     begin: int
     end: int
     section: str
+    assertion: str
 
 
 class NoteIndex:
@@ -106,7 +111,7 @@ class NoteIndex:
     def about(self, code: str, *, index: Index, k: int = 10) -> list[FoundNote]:
         """Return the notes that speak best of a code, in whatever words its forms have.
 
-        A denial speaks of a code too: read the passage.
+        A passage that denies it, or says it of a relative, counts half.
 
         Args:
             code: a code of the index, however it is typed.
@@ -175,8 +180,8 @@ class NoteIndex:
             if len(found) >= k:
                 break
         return [
-            _found(rank, row, score, dense.get(row.id, self._cosine(vectors, row.id)))
-            for rank, (row, score) in enumerate(found[:k], 1)
+            _found(rank, row, score, dense.get(row.id, self._cosine(vectors, row.id)), said)
+            for rank, (row, score, said) in enumerate(_asserted(found, texts, k), 1)
         ]
 
     def _by_meaning(self, vectors: Vectors, count: int) -> dict[int, float]:
@@ -215,7 +220,28 @@ def _fused(
     return list(best.values())
 
 
-def _found(rank: int, row: PassageRow, score: float, cosine: float) -> FoundNote:
+def _asserted(
+    found: Sequence[tuple[PassageRow, float]], texts: Sequence[str], k: int
+) -> list[tuple[PassageRow, float, str]]:
+    """Return the first k with what their passages say; half the score for a denial.
+
+    Another's condition (a father's stroke) counts as denied: a search is for who has it,
+    unless it says itself that it is for the other ("family history of stroke").
+    """
+    phrases = [phrase_of(text) for text in texts]
+    asked = {said_of([phrase], text, "") for phrase, text in zip(phrases, texts, strict=True)}
+    judged = []
+    for row, score in found[: k * _JUDGED]:
+        said = said_of(phrases, row.text, row.section)
+        against = said in (Assertion.NEGATED, Assertion.FAMILY) and said not in asked
+        judged.append((row, score / 2 if against else score, said.value if said else ""))
+    judged.sort(key=lambda item: -round(item[1], 6))
+    return judged[:k]
+
+
+def _found(
+    rank: int, row: PassageRow, score: float, cosine: float, assertion: str = ""
+) -> FoundNote:
     return FoundNote(
         rank=rank,
         note=row.name,
@@ -226,4 +252,5 @@ def _found(rank: int, row: PassageRow, score: float, cosine: float) -> FoundNote
         begin=row.begin,
         end=row.end,
         section=row.section,
+        assertion=assertion,
     )
