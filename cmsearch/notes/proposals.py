@@ -14,6 +14,8 @@ from cmsearch.notes.visit import Stated
 from cmsearch.rows import ConceptRow
 
 _NOWHERE = 1 << 40
+# Below, a longer name stands in the note by chance.
+_LEAST_NAME = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,60 @@ def merged(proposals: Iterable[Proposal]) -> list[Proposal]:
             related=tuple(dict.fromkeys((*kept.related, *item.related))),
         )
     return list(found.values())
+
+
+def outermost(proposals: Sequence[Proposal], text: str) -> list[Proposal]:
+    """Return the proposals with those held back whose words are all part of longer names.
+
+    "Acute blood loss anemia" is D62: that "anemia" stands in it does not make D64.9 a code
+    of the note. The code of the longer name is at least as likely as what is held back.
+
+    Args:
+        proposals: the proposals.
+        text: the note.
+    """
+    names: dict[tuple[int, int], list[int]] = {}
+    for number, item in enumerate(proposals):
+        for match in item.matches:
+            span = match.found.span
+            if (
+                span.words > 1
+                and span.whole
+                and not match.narrowed
+                and not item.held_back
+                and item.chance >= _LEAST_NAME
+            ):
+                names.setdefault((span.begin, span.end), []).append(number)
+    longest = sorted(names, key=lambda name: (name[0] - name[1], name))
+    found = list(proposals)
+    for number, item in enumerate(proposals):
+        around = [
+            next((name for name in longest if _is_part(place, name)), None)
+            for place in _places(item)
+        ]
+        if not around or around[0] is None or None in around or item.held_back:
+            continue
+        begin, end = around[0]
+        heir = max(names[begin, end], key=lambda one: (proposals[one].chance, -one))
+        if heir == number:
+            continue
+        coded = f"part of “{text[begin:end]}”, coded as {proposals[heir].concept.code}"
+        found[number] = replace(item, held_back=coded)
+        found[heir] = replace(found[heir], chance=max(found[heir].chance, item.chance))
+    return found
+
+
+def _is_part(place: tuple[int, int], name: tuple[int, int]) -> bool:
+    return name[0] <= place[0] and place[1] <= name[1] and place != name
+
+
+def _places(item: Proposal) -> list[tuple[int, int]]:
+    """Return where the words stand that speak most directly for a proposal."""
+    if item.matches:
+        return [(one.found.span.begin, one.found.span.end) for one in item.matches]
+    if item.learned:
+        return [(one.begin, one.end) for one in item.learned]
+    return [(one.found.span.begin, one.found.span.end) for one in item.related]
 
 
 def settled(

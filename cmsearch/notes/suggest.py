@@ -24,7 +24,15 @@ from cmsearch.notes.evidence import evidence, why
 from cmsearch.notes.linking import Candidate, beside, strength
 from cmsearch.notes.patient import patient
 from cmsearch.notes.problems import DIAGNOSES, problems
-from cmsearch.notes.proposals import Proposal, combined, merged, ordered, settled, translated
+from cmsearch.notes.proposals import (
+    Proposal,
+    combined,
+    merged,
+    ordered,
+    outermost,
+    settled,
+    translated,
+)
 from cmsearch.notes.reading import Reader, Reading
 from cmsearch.notes.visit import ProblemCoder
 from cmsearch.rows import ConceptRow
@@ -196,7 +204,7 @@ class Coder:
         ]
         if code_negated:
             return ordered(found)
-        found = self._of_problems(reading, found)
+        found = self._of_problems(reading, outermost(found, reading.text))
         likely = [item for item in found if item.chance >= _LEAST]
         rest = [item for item in found if item.chance < _LEAST]
         said = {

@@ -34,6 +34,20 @@ _CUT = re.compile(
     r"(?<!acute)\s+(?:superimposed )?on\s+(?=chronic|ckd|esrd|underlying))",
     re.IGNORECASE,
 )
+# The same at the beginning of a statement: what follows is what is doubted.
+_DOUBT = re.compile(
+    r"(?:possible|probable|suspicious for|suspected|(?:most )?likely|rule[ -]out|r/o|"
+    r"concern(?:ing)? for|questionable)\s+",
+    re.IGNORECASE,
+)
+# What says how a problem goes, and none itself.
+_COURSE = re.compile(
+    r"(?:now\s+)?(?:resolv(?:ed|ing)|improv(?:ed|ing)|stable|unchanged|worsening|controlled|"
+    r"well[ -]controlled|at baseline)",
+    re.IGNORECASE,
+)
+# From this score on a statement has a code as a whole.
+_WHOLE = 0.9
 _FEW = 3
 # Of these an uncertain diagnosis is coded as if it were certain (section II.H).
 _INPATIENT = frozenset(("discharge diagnoses",))
@@ -119,16 +133,26 @@ class ProblemCoder:
             end = doubt.start()
         elif doubt is not None and problem.segment.section not in _INPATIENT:
             return []
+        elif leading := _DOUBT.match(text, begin, end):
+            begin = leading.end()
         parts, start = [], begin
         for cut in _CUT.finditer(text, begin, end):
             parts.append((start, cut.start()))
             start = cut.end()
-        parts = [part for part in (*parts, (start, end)) if part[1] - part[0] > 2]
+        parts = [
+            part
+            for part in (*parts, (start, end))
+            if part[1] - part[0] > 2 and not _COURSE.fullmatch(text, *part)
+        ]
         if len(parts) < 2:
-            return [(begin, end)]
+            return parts or [(begin, end)]
         whole = self._ranked(text[begin:end], around)
         each = [self._ranked(text[first:last], around) for first, last in parts]
         if whole and min(one[0][0] if one else -9.0 for one in each) < whole[0][0]:
+            return [(begin, end)]
+        surest = self._found(text[begin:end])[0]
+        named = {hit.code for part in parts for hit in self._found(text[slice(*part)])[:1]}
+        if surest.score >= _WHOLE and surest.code not in named:
             return [(begin, end)]
         return parts
 
