@@ -21,7 +21,7 @@ PACKAGE = Path(cmsearch.__file__).parent
 FLOORS = {
     0: (
         "errors", "codes", "types", "rows", "paths", "lines", "metrics", "report", "wording",
-        "manifest", "separation", "values",
+        "manifest", "quantities", "separation", "values",
     ),
     1: ("ontology", "cases", "casefiles", "runfiles", "formtable", "lexiconfile", "projection"),
     2: ("serialise", "encoder", "vectors", "approximate", "lexicon", "fusion", "filters"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from cmsearch.notes.codebook import Kind
-from cmsearch.notes.ruletables import combinations, explanations, place
+from cmsearch.notes.ruletables import combinations, explanations, gives_way, place
 from cmsearch.notes.scene import Item, Rule, Scene
 from cmsearch.notes.tabular import is_manifestation
 from cmsearch.rows import ConceptRow
@@ -71,6 +71,16 @@ def _without(item: Item, scene: Scene) -> Iterator[str]:
         if any_kind or not wanted.isdisjoint(tokens(has[1])):
             yield f"{other.code} says with what: {other.node.row.title}"
             return
+
+
+def _beside(item: Item, scene: Scene) -> Iterator[str]:
+    if not item.clinical:
+        return
+    for partners, source in gives_way(item.node.undotted):
+        for other in scene.others(partners, item):
+            if other.standing is Assertion.PRESENT:
+                yield f"not given beside {other.code} {other.node.row.title} [{source}]"
+                return
 
 
 def _combination(item: Item, scene: Scene) -> Iterator[str]:
@@ -199,6 +209,7 @@ HOLDING = (
     Rule("header", "Official Guidelines I.B.2", _header),
     Rule("symptom", "Official Guidelines I.B.5", _symptom),
     Rule("without", "Official Guidelines I.A.15", _without),
+    Rule("beside", "Official Guidelines I.A.12", _beside),
 )
 COMBINATION = Rule("combination", "Official Guidelines I.B.9", _combination)
 SIDES = (

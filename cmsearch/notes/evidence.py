@@ -25,7 +25,11 @@ _KINDS = {
 def evidence(reading: Reading, item: Proposal) -> tuple[Mention, ...]:
     """Return the mentions that support a proposal, in the order of the note."""
     places = {(one.begin, one.end) for one in item.stated}
-    places |= _outermost(item.matches, room=_MOST - len(places))
+    places |= {
+        place
+        for place in _outermost(item.matches, room=_MOST - len(places))
+        if not any(one.begin < place[1] and place[0] < one.end for one in item.stated)
+    }
     if not places:
         best = sorted(item.learned, key=lambda one: (-one.surprise, one.begin))
         places = {(one.begin, one.end) for one in best[:_MOST_LEARNED]}

@@ -12,8 +12,10 @@ from cmsearch.notes.linking import Linker, Match
 from cmsearch.notes.rules import rows
 from cmsearch.notes.visit import Stated
 from cmsearch.rows import ConceptRow
+from cmsearch.types import Assertion
 
 _NOWHERE = 1 << 40
+_LONG_NAME, _EVEN = 4, 0.5
 # Below, a longer name stands in the note by chance.
 _LEAST_NAME = 0.02
 
@@ -59,6 +61,31 @@ def merged(proposals: Iterable[Proposal]) -> list[Proposal]:
             related=tuple(dict.fromkeys((*kept.related, *item.related))),
         )
     return list(found.values())
+
+
+def in_full(proposals: Iterable[Proposal]) -> list[Proposal]:
+    """Return the proposals with those at least even whose long official name stands in the note.
+
+    Coders of training notes hardly ever met such names; who writes "displaced
+    intertrochanteric fracture of the right femur" means it.
+    """
+    return [
+        replace(item, chance=max(item.chance, _EVEN))
+        if not item.held_back and any(map(_names_in_full, item.matches))
+        else item
+        for item in proposals
+    ]
+
+
+def _names_in_full(match: Match) -> bool:
+    span = match.found.span
+    return (
+        span.words >= _LONG_NAME
+        and span.whole
+        and not match.narrowed
+        and match.template in ("title", "inclusion")
+        and match.found.assertion is Assertion.PRESENT
+    )
 
 
 def outermost(proposals: Sequence[Proposal], text: str) -> list[Proposal]:
@@ -120,6 +147,8 @@ def settled(
 ) -> list[Proposal]:
     """Return the proposals with the codes that a claim may carry in place of headers.
 
+    An unspecified code, too, gives way to a sibling that says what the note says.
+
     Args:
         proposals: the proposals.
         linker: leads from headers to codes.
@@ -127,11 +156,14 @@ def settled(
     """
     found = []
     for item in proposals:
-        if item.concept.billable or item.concept.system != System.ICD10CM.value:
+        concept = item.concept
+        silent = "unspecified" in concept.title.casefold() and not item.stated
+        settles = silent or not concept.billable
+        if concept.system != System.ICD10CM.value or not settles:
             found.append(item)
             continue
-        near = said.get(item.concept.id, frozenset())
-        specific = linker.specifier.specific(item.concept, near)
+        near = said.get(concept.id, frozenset())
+        specific = linker.specifier.specific(concept, near)
         missing = item.missing or specific.missing
         found += [replace(item, concept=row, missing=missing) for row in specific.concepts]
     return merged(found)

@@ -16,7 +16,7 @@ from cmsearch.notes.rules import rows
 
 # Tables whose second field holds the codes; the first of the others.
 _SECOND = ("patients", "sequences")
-TABLES = ("histories", "pairs", "patients", "sequences", "symptoms")
+TABLES = ("givesway", "histories", "pairs", "patients", "sequences", "symptoms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ def place(undotted: str) -> tuple[tuple[str, str], ...]:
 def explanations(undotted: str) -> tuple[tuple[Reference, ...], ...]:
     """Return the diagnoses that a symptom belongs to, a tuple for each row about it."""
     return tuple(_codes(row.fields[0]) for row in _about("symptoms", undotted))
+
+
+def gives_way(undotted: str) -> tuple[tuple[tuple[Reference, ...], str], ...]:
+    """Return the codes beside which a code is not given, with the sources."""
+    return tuple((_codes(row.fields[0]), row.source) for row in _about("givesway", undotted))
 
 
 @lru_cache(maxsize=1_000)

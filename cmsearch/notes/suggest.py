@@ -23,10 +23,12 @@ from cmsearch.notes.coderules import CHOOSING, apply_rules
 from cmsearch.notes.evidence import evidence, why
 from cmsearch.notes.linking import Candidate, beside, strength
 from cmsearch.notes.patient import patient
+from cmsearch.notes.pregnancy import with_pregnancy
 from cmsearch.notes.problems import DIAGNOSES, problems
 from cmsearch.notes.proposals import (
     Proposal,
     combined,
+    in_full,
     merged,
     ordered,
     outermost,
@@ -204,7 +206,7 @@ class Coder:
         ]
         if code_negated:
             return ordered(found)
-        found = self._of_problems(reading, outermost(found, reading.text))
+        found = self._of_problems(reading, outermost(in_full(found), reading.text))
         likely = [item for item in found if item.chance >= _LEAST]
         rest = [item for item in found if item.chance < _LEAST]
         said = {
@@ -213,6 +215,7 @@ class Coder:
         }
         likely = settled(likely, self.reader.linker, said)
         likely = combined(likely, self.reader.linker, self.choice.threshold)
+        likely = with_pregnancy(likely, reading, self.reader.linker, self.choice.threshold)
         return ordered(merged(likely + rest))
 
     def _of_problems(self, reading: Reading, found: Sequence[Proposal]) -> list[Proposal]:
