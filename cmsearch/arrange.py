@@ -17,6 +17,8 @@ from cmsearch.types import Hit, Why
 from cmsearch.wording import plain
 
 Ranked = list[tuple[Candidate, float]]
+# Wordings that differ by more characters than this are not one and the same.
+_NEAR = 20
 # What a title says of a condition that is named and no more.
 _UNSPECIFIED = re.compile(r"^unspecified |,? (?:unspecified|nos)$")
 
@@ -52,7 +54,8 @@ def exact_first(
     rest = [pair for pair in ranked if pair[0].concept.id not in taken]
     worded, unspecified, others = [], [], []
     for candidate, score in rest:
-        wordings = {plain(candidate.form.text), plain(candidate.concept.title)}
+        texts = (candidate.form.text, candidate.concept.title)
+        wordings = {plain(text) for text in texts if abs(len(text) - len(wanted)) < _NEAR}
         if wanted in wordings:
             worded.append((candidate, max(score, 0.998)))
         elif wanted in {_UNSPECIFIED.sub("", wording) for wording in wordings}:
