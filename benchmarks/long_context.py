@@ -144,7 +144,7 @@ def note(encoder: OnnxEncoder, needle: str, *, tokens: int, depth: int, seed: in
     held = 0
     while held < tokens:
         sentences.append(draw.choice(HAY))
-        held += sizes[sentences[-1]] - 2  # without the marks at both ends
+        held += sizes[sentences[-1]]
     sentences.insert(round(depth / (DEPTHS - 1) * len(sentences)), needle)
     return sentences
 

@@ -176,8 +176,14 @@ def _quantise_embeddings(model: onnx.ModelProto) -> None:
 
 
 def agreement(model_folder: Path, exported: Path, texts: list[str]) -> float:
-    """Return the mean cosine between the tuned encoder's vectors and the exported one's."""
+    """Return the mean cosine between the tuned encoder's vectors and the exported one's.
+
+    Texts without tokens, which have no vector in the tuned encoder, do not count.
+    """
     encoder = OnnxEncoder.load(exported)
+    texts = [text for text in texts if encoder.tokenize([text]) != [[encoder.config.pad_id]]]
+    if not texts:
+        return 1.0
     full = SentenceTransformer(str(model_folder), device="cpu")
     full.max_seq_length = encoder.identity.max_tokens
     ours = encoder.encode(texts)
