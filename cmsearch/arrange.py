@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cmsearch.candidates import Candidate
-from cmsearch.codes import Code, System, candidates
+from cmsearch.codes import Code, System
 from cmsearch.filters import Filters, Gate
 from cmsearch.lexicon import Lexicon
 from cmsearch.quantities import Span, number_of, span_of
@@ -31,12 +31,7 @@ def exact_first(
     Behind them come those whose title or form is the query and "unspecified": chest pain
     is R07.9.
     """
-    named = [
-        row
-        for reading in candidates(query.text)
-        for row in lexicon.by_code(reading.value)
-        if row.system == reading.system.value and gate(row)
-    ]
+    named = [row for row in lexicon.named(query.text) if gate(row)]
     front = []
     for row in named:
         forms = lexicon.forms_of_concept(row.id)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from cmsearch.codes import Code, candidates
 from cmsearch.formtable import FormTable
 from cmsearch.lexiconfile import unreadable
 from cmsearch.rows import ConceptRow, CrosswalkRow, FormRow
@@ -185,6 +186,15 @@ class Lexicon:
         """Return the concepts of every system that are spelled so."""
         rows = self._rows("SELECT * FROM concept WHERE code = ? ORDER BY system", (code,))
         return [_concept(row) for row in rows]
+
+    def named(self, code: Code | str) -> list[ConceptRow]:
+        """Return the concepts of a code, or of what people type for one, in any system."""
+        return [
+            row
+            for reading in ([code] if isinstance(code, Code) else candidates(code))
+            for row in self.by_code(reading.value)
+            if row.system == reading.system.value
+        ]
 
     def concepts_of(self, system: str) -> list[ConceptRow]:
         """Return all codes of a system, in the order of the index."""

@@ -191,7 +191,7 @@ class Index:
             CodeError: no code of the index is spelled so (near ones are named), or it
                 is a code of more than one system (both are named).
         """
-        rows = self.named(code)
+        rows = self.files.lexicon.named(code)
         if len(rows) == 1:
             return rows[0]
         if rows:
@@ -201,19 +201,10 @@ class Index:
             raise CodeError(f"{code} is {names}; say which with --system")
         raise CodeError(f"{str(code)[:40]!r} is no code of this index{self._near(str(code))}")
 
-    def named(self, code: Code | str) -> list[ConceptRow]:
-        """Return the indexed concepts of a code, or of what people type for one."""
-        return [
-            row
-            for reading in ([code] if isinstance(code, Code) else candidates(code))
-            for row in self.files.lexicon.by_code(reading.value)
-            if row.system == reading.system.value
-        ]
-
     def elsewhere(self, text: str, filters: Filters) -> ConceptRow | None:
         """Return the concept that a text names where these filters do not look, if it does."""
         gate = Gate.of(filters.systems or self._current(), filters.prefix)
-        rows = self.named(text)
+        rows = self.files.lexicon.named(text)
         return rows[0] if rows and not any(map(gate, rows)) else None
 
     def _near(self, text: str) -> str:

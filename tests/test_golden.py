@@ -26,7 +26,7 @@ def test_there_are_enough_golden_phrases_and_their_codes_exist():
     assert len(GOLDEN) == len({phrase for phrase, _ in GOLDEN}) >= 100
     index = real_index()
     for phrase, code in GOLDEN:
-        assert index.named(Code.of(System.ICD10CM, code)), phrase
+        assert index.files.lexicon.named(Code.of(System.ICD10CM, code)), phrase
     assert len({code[0] for _, code in GOLDEN}) >= 18  # over nearly all chapters
 
 

@@ -328,7 +328,11 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
     )
 
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("version*.toml"))
+RECIPES = sorted(
+    path
+    for kind in ("version", "tune-")
+    for path in (Path(__file__).parents[1] / "recipes").glob(f"{kind}*.toml")
+)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

@@ -204,8 +204,10 @@ def test_the_bare_wheel_with_the_cpu_extra_builds(bare, tmp_path):
 
 def test_every_declared_distribution_is_installed_here():
     """Else the bare environment would lack it silently."""
+    missing = []
     for text in PROJECT["dependencies"]:
         try:
             distribution(Requirement(text).name)
         except PackageNotFoundError:
-            pytest.fail(f"{text} is not installed")
+            missing.append(text)
+    assert missing == []

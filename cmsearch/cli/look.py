@@ -118,7 +118,7 @@ def query(
 
 def _tell_elsewhere(opened: Index, words: str, hits: Sequence[Hit]) -> None:
     """Say which codes of other code systems the words are, if they are."""
-    for row in opened.named(words):
+    for row in opened.files.lexicon.named(words):
         code = Code(row.code, System(row.system))
         if all(hit.code != code for hit in hits):
             render.talk().print(
@@ -191,7 +191,7 @@ def similar(
     own = System.parse(system) if system else None
     readings = [code for code in candidates(words) if own is None or code.system is own]
     # "type 1 dm" has the shape of an ICD-10-PCS code; words stay words unless the code exists.
-    typed = " " not in words or any(map(opened.named, readings))
+    typed = " " not in words or any(map(opened.files.lexicon.named, readings))
     if typed and readings and any(character.isdigit() for character in words):
         named = opened.concept(readings[0]) if len(readings) == 1 else opened.concept(words)
         hits = opened.nearest(Code(named.code, System(named.system)), k=count, to=target)

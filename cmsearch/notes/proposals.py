@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -110,13 +111,13 @@ def outermost(proposals: Sequence[Proposal], text: str) -> list[Proposal]:
                 and item.chance >= _LEAST_NAME
             ):
                 names.setdefault((span.begin, span.end), []).append(number)
-    longest = sorted(names, key=lambda name: (name[0] - name[1], name))
+    longest: list[tuple[int, int]] = []  # none within another: ends rise with beginnings
+    for name in sorted(names, key=lambda name: (name[0], -name[1])):
+        if not longest or name[1] > longest[-1][1]:
+            longest.append(name)
     found = list(proposals)
     for number, item in enumerate(proposals):
-        around = [
-            next((name for name in longest if _is_part(place, name)), None)
-            for place in _places(item)
-        ]
+        around = [_around(place, longest) for place in _places(item)]
         if not around or around[0] is None or None in around or item.held_back:
             continue
         begin, end = around[0]
@@ -129,8 +130,12 @@ def outermost(proposals: Sequence[Proposal], text: str) -> list[Proposal]:
     return found
 
 
-def _is_part(place: tuple[int, int], name: tuple[int, int]) -> bool:
-    return name[0] <= place[0] and place[1] <= name[1] and place != name
+def _around(place: tuple[int, int], longest: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the name that a place is part of, if it is part of one."""
+    row = bisect_right(longest, place[0], key=lambda name: name[0]) - 1
+    if row < 0 or longest[row][1] < place[1] or longest[row] == place:
+        return None
+    return longest[row]
 
 
 def _places(item: Proposal) -> list[tuple[int, int]]:

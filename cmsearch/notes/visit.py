@@ -150,10 +150,10 @@ class ProblemCoder:
         each = [self._ranked(text[first:last], around) for first, last in parts]
         if whole and min(one[0][0] if one else -9.0 for one in each) < whole[0][0]:
             return [(begin, end)]
-        surest = self._found(text[begin:end])[0]
         named = {hit.code for part in parts for hit in self._found(text[slice(*part)])[:1]}
-        if surest.score >= _WHOLE and surest.code not in named:
-            return [(begin, end)]
+        for surest in self._found(text[begin:end])[:1]:
+            if surest.score >= _WHOLE and surest.code not in named:
+                return [(begin, end)]
         return parts
 
     def _one(
