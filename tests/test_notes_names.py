@@ -59,6 +59,10 @@ def test_a_statement_is_read_as_a_whole(suggested, statement, code, absent):
     assert absent not in stands
 
 
+def test_a_statement_that_names_nothing_has_no_code(suggested):
+    assert suggested("Discharge diagnoses:\n,,, and ;;; due to ...\n(((\n")[0] == {}
+
+
 def test_two_conditions_in_one_statement_are_two(suggested):
     stands, _ = suggested("Discharge diagnoses:\nHypertension and hypothyroidism\n")
     assert {"I10", "E03.9"} <= stands.keys()

@@ -21,7 +21,7 @@ from cmsearch.notes.problems import Problem
 from cmsearch.notes.specific import Specific
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Hit
-from cmsearch.wording import stem, terms, tokens
+from cmsearch.wording import STOPWORDS, stem, terms, tokens
 
 _UNCERTAIN = re.compile(
     r"[,;]?\s*\b(?:possibl[ey]|probabl[ey]|suspicious for|suspected|suspect|(?:most )?likely|"
@@ -172,8 +172,11 @@ class ProblemCoder:
 
     def _ranked(self, words: str, around: Set[str], encounter: str = "A") -> list[_Ranked]:
         """Return the codes for some words with their scores, the best first."""
+        said_words = tokens(words)
+        if STOPWORDS.issuperset(said_words):  # "due to", punctuation: nothing is named
+            return []
         hits = self._found(words)
-        stems = terms(tokens(words))
+        stems = terms(said_words)
         said = frozenset(stems)
         only = _SIDES & around
         if not said & _SIDES and len(only) == 1:
