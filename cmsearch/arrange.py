@@ -28,8 +28,8 @@ def exact_first(
 ) -> Ranked:
     """Return the candidates with those in front whose code, title or other form the query is.
 
-    Behind them come those whose title or form is the query and "unspecified": chest pain
-    is R07.9.
+    Shorthand and slips are looked through for other forms. Behind them come those whose
+    title or form is the query and "unspecified": chest pain is R07.9.
     """
     named = [row for row in lexicon.named(query.text) if gate(row)]
     front = []
@@ -47,13 +47,15 @@ def exact_first(
             front.append((replace(candidate, why=Why.EXACT), max(score, 0.999)))
     taken = {candidate.concept.id for candidate, _ in front}
     rest = [pair for pair in ranked if pair[0].concept.id not in taken]
+    longest = _NEAR + max(map(len, query.variants), default=0)
+    asked = {plain(variant) for variant in query.variants}
     worded, unspecified, others = [], [], []
     for candidate, score in rest:
         texts = (candidate.form.text, candidate.concept.title)
-        wordings = {plain(text) for text in texts if abs(len(text) - len(wanted)) < _NEAR}
-        if wanted in wordings:
+        wordings = {plain(text) for text in texts if len(text) < longest}
+        if asked & wordings:
             worded.append((candidate, max(score, 0.998)))
-        elif wanted in {_UNSPECIFIED.sub("", wording) for wording in wordings}:
+        elif asked & {_UNSPECIFIED.sub("", wording) for wording in wordings}:
             unspecified.append((candidate, max(score, 0.997)))
         else:
             others.append((candidate, score))

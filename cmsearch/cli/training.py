@@ -134,7 +134,7 @@ def export(
     model: Annotated[Path, typer.Argument(help="A tuned model.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     name: Annotated[str, typer.Option(help="Name of the encoder, with its version.")],
-    dim: Annotated[int, typer.Option(help="Leading dimensions to keep.")] = 256,
+    dim: Annotated[int, typer.Option(help="Leading dimensions to keep.")] = 160,
     max_tokens: Annotated[int, typer.Option(help="Where longer texts are cut.")] = 8192,
 ) -> None:
     """Export a tuned model to int8 ONNX for the index.
