@@ -115,7 +115,8 @@ lightgbm = pytest.importorskip("lightgbm", reason="needs the training extra")
 @pytest.fixture(scope="module")
 def fitted(tiny_files):
     """A model of a coder who codes angina and heart attacks, but never asthma."""
-    from cmsearch.train.notes import CodedNote, NotesConfig, fit
+    from cmsearch.train.notes import CodedNote, fit
+    from cmsearch.train.notes_config import NotesConfig
 
     reader = Reader(tiny_files.lexicon)
     lines = [
@@ -149,7 +150,8 @@ def test_fitting_learns_what_is_given(fitted):
 @pytest.mark.train
 @pytest.mark.filterwarnings("ignore")
 def test_the_written_trees_are_those_that_were_fitted(fitted):
-    from cmsearch.train.notes import boost, crossed, nodes
+    from cmsearch.train.boosting import boost, nodes
+    from cmsearch.train.notes import crossed
 
     reader, notes, config, _ = fitted
     judged = crossed(notes, reader, config)
@@ -185,7 +187,7 @@ def test_too_few_notes_are_refused(fitted):
 
 @pytest.mark.train
 def test_a_recipe_with_an_unread_key_is_refused(tmp_path):
-    from cmsearch.train.notes import NotesConfig
+    from cmsearch.train.notes_config import NotesConfig
 
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("rounds = 5\nturns = 3\n", encoding="utf-8")

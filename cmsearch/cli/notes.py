@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from cmsearch.cli import notecsv, render
+from cmsearch.cli import notecsv, noteio, render
 from cmsearch.cli.look import IndexOption, ensure_built
 from cmsearch.codes import System
 
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from cmsearch.notes.answer import NoteLine
     from cmsearch.notes.index import Index
     from cmsearch.types import Mention, Suggestion
-
-Answer = Callable[["NoteLine"], dict[str, Any]]
 
 
 class NoteFormat(StrEnum):
@@ -163,11 +159,11 @@ def _write_suggestions(
         return as_json(line.id, release, found(line.text), everything=everything)
 
     if note == "-" and format is NoteFormat.jsonl:
-        with _writer(output) as stream:
-            _stream(answer, stream)
+        with noteio.writer(output) as stream:
+            noteio.stream_answers(answer, stream)
         return
-    line = _read(note)  # before a file is opened: a bad note leaves the old one as it is
-    with _writer(output) as stream:
+    line = noteio.read(note)  # before a file is opened: a bad note leaves the old one as it is
+    with noteio.writer(output) as stream:
         if format in (NoteFormat.json, NoteFormat.jsonl):
             indent = 2 if format is NoteFormat.json else None
             stream.write(dumped(answer(line), indent=indent) + "\n")
@@ -195,11 +191,11 @@ def _write_mentions(
         return mentions_json(line.id, release, found(line.text))
 
     if note == "-" and format is MentionFormat.jsonl:
-        with _writer(output) as stream:
-            _stream(answer, stream)
+        with noteio.writer(output) as stream:
+            noteio.stream_answers(answer, stream)
         return
-    line = _read(note)  # before a file is opened: a bad note leaves the old one as it is
-    with _writer(output) as stream:
+    line = noteio.read(note)  # before a file is opened: a bad note leaves the old one as it is
+    with noteio.writer(output) as stream:
         if format in (MentionFormat.json, MentionFormat.jsonl):
             indent = 2 if format is MentionFormat.json else None
             stream.write(dumped(answer(line), indent=indent) + "\n")
@@ -211,76 +207,6 @@ def _write_mentions(
 
 def _systems(names: Sequence[str] | None) -> tuple[System, ...]:
     return tuple(dict.fromkeys(System.parse(name) for name in names or ("icd10cm",)))
-
-
-def _read(note: str) -> NoteLine:
-    """Return the one note that was named, with its name as its id."""
-    from cmsearch.notes.answer import NoteLine
-    from cmsearch.notes.text import read_note
-
-    source = sys.stdin.buffer.read() if note == "-" else Path(note)
-    return NoteLine(note, read_note(source))
-
-
-@contextmanager
-def _writer(output: Path | None) -> Iterator[TextIO]:
-    """Give a stream into stdout, or into a file that appears when all is written."""
-    if output is None:
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    from cmsearch.errors import NoteError
-
-    part = output.with_name(f".{output.name}.part")
-    ended: typer.Exit | None = None
-    try:
-        with part.open("w", encoding="utf-8", errors="replace", newline="") as stream:
-            try:
-                yield stream
-            except typer.Exit as error:  # all is answered, some lines with an error
-                ended = error
-        part.replace(output)
-    except OSError as error:
-        raise NoteError(
-            f"{output}: cannot be written ({error.strerror or error}); check the path and free "
-            "space"
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-    if ended is not None:
-        raise ended
-
-
-def _stream(answer: Answer, stream: TextIO) -> None:
-    """Answer the notes on stdin in order, each as soon as it is there.
-
-    A line that cannot be answered gets a line that says why, with nothing of its content;
-    the command then ends with exit code 1.
-    """
-    from cmsearch.errors import CmsearchError
-    from cmsearch.notes.answer import BadLine, dumped, error_json, read_note_line
-
-    failed = False
-    for number, raw in enumerate(iter(sys.stdin.buffer.readline, b""), start=1):
-        if not raw.strip():
-            continue
-        note_id = None
-        try:
-            line = read_note_line(raw)
-            note_id = line.id
-            values = answer(line)
-        except BadLine as error:
-            values = error_json(error.note_id, number, str(error))
-        except CmsearchError as error:
-            values = error_json(note_id, number, str(error))
-        except Exception as error:  # one note must not end the stream; its words stay unsaid
-            values = error_json(note_id, number, f"a fault of ours ({type(error).__name__})")
-        failed = failed or "error" in values
-        stream.write(dumped(values) + "\n")
-        stream.flush()
-    if failed:
-        raise typer.Exit(1)
 
 
 def _print_suggestions(

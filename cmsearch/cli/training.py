@@ -186,7 +186,8 @@ def notes(
     from cmsearch.errors import need
 
     need("lightgbm", extra="train")
-    from cmsearch.train.notes import NotesConfig, fit_to_file
+    from cmsearch.train.notes import fit_to_file
+    from cmsearch.train.notes_config import NotesConfig
 
     f1 = fit_to_file(NotesConfig.load(recipe), coded, index, out)
     render.talk().print(f"{out}: micro-F1 on notes that it was not fitted on {f1:.3f}")

@@ -8,8 +8,7 @@ a letter) is coded from whatever it mentions, as a learned model of coders choos
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
@@ -22,9 +21,10 @@ from cmsearch.notes.codebook import Codebook
 from cmsearch.notes.coderules import CHOOSING, apply_rules
 from cmsearch.notes.evidence import evidence, why
 from cmsearch.notes.linking import Candidate, beside, strength
+from cmsearch.notes.listed import beside_problems
 from cmsearch.notes.patient import patient
 from cmsearch.notes.pregnancy import with_pregnancy
-from cmsearch.notes.problems import DIAGNOSES, problems
+from cmsearch.notes.problems import problems
 from cmsearch.notes.proposals import (
     Proposal,
     combined,
@@ -37,7 +37,6 @@ from cmsearch.notes.proposals import (
 )
 from cmsearch.notes.reading import Reader, Reading
 from cmsearch.notes.visit import ProblemCoder
-from cmsearch.rows import ConceptRow
 from cmsearch.search import Index
 from cmsearch.types import Assertion, Hit, Suggestion
 from cmsearch.wording import stem
@@ -49,15 +48,6 @@ HELD_BACK = {
     Assertion.FAMILY: "said of a relative; coded as family history (Z80-Z84) alone",
     Assertion.HYPOTHETICAL: "said of what may come; not coded",
 }
-# What becomes of the chance of a finding in a note that lists its problems: hardly any but
-# those are coded. Measured as shares, docs/results.md.
-_OUTSIDE = 0.04
-_BESIDE_PROBLEMS = 0.12
-# The share of clear statements for which coders gave the code that is found for them, and
-# how it falls with the score.
-_CLEAR, _UNCLEAR = 0.78, 0.12
-# The same for the external cause that a note with an injury names.
-_CAUSE, _CAUSE_LEAST = 0.35, 0.03
 _LEAST = 0.01
 _FEWEST = 8
 
@@ -234,22 +224,7 @@ class Coder:
         sex = patient(reading.text).sex
         if sex is not None:
             around |= {stem(sex.value)}
-        stated = self._problems.code(reading.text, listed, around)
-        causes = _causes(found) if any(_is_injury(one.concept) for one in stated) else frozenset()
-        fewer = [
-            replace(
-                item,
-                chance=_CAUSE if item.concept.id in causes else item.chance * _share(item),
-            )
-            for item in found
-        ]
-        return merged(
-            [
-                Proposal(one.concept, _chance(one.score), stated=(one,), missing=one.missing)
-                for one in stated
-            ]
-            + fewer
-        )
+        return beside_problems(found, self._problems.code(reading.text, listed, around))
 
     def _search(self, words: str, count: int) -> Sequence[Hit]:
         return self.index.search([words], k=count, filters=Filters(systems=(System.ICD10CM,)))[0]
@@ -287,33 +262,3 @@ def _asserted(item: Candidate, held_back: dict[int, str]) -> Candidate:
     said = max(item.matches, key=strength).found.assertion
     held_back[item.concept.id] = HELD_BACK[said]
     return item
-
-
-def _share(item: Proposal) -> float:
-    """Return how much of its chance a finding keeps in a note that lists its problems."""
-    listed = any(match.found.section in DIAGNOSES for match in item.matches)
-    return _BESIDE_PROBLEMS if listed else _OUTSIDE
-
-
-def _is_injury(concept: ConceptRow) -> bool:
-    return concept.code.startswith("S") or "T07" <= concept.code[:3] <= "T34"
-
-
-def _causes(found: Iterable[Proposal]) -> frozenset[int]:
-    """Return the likeliest external cause and the likeliest activity of an injury.
-
-    Official Guidelines, section I.C.20: codes for how an injury came about go beside it.
-    """
-    best: dict[bool, Proposal] = {}
-    for item in ordered(found):
-        code = item.concept.code
-        if code[0] not in "VWXY" or code >= "Y90" and not code.startswith("Y93"):
-            continue
-        if item.chance >= _CAUSE_LEAST and not item.held_back:
-            best.setdefault(code.startswith("Y93"), item)
-    return frozenset(item.concept.id for item in best.values())
-
-
-def _chance(score: float) -> float:
-    """Return how likely a coder gives the code that is found for a statement."""
-    return _UNCLEAR + (_CLEAR - _UNCLEAR) / (1.0 + math.exp(-1.2 * (score + 0.8)))

@@ -136,3 +136,8 @@ def as_sentence_transformer(folder: Path, *, max_tokens: int, device: str) -> Se
     transformer = Transformer(str(folder), max_seq_length=max_tokens)
     pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
     return SentenceTransformer(modules=[transformer, pooling, Normalize()], device=device)
+
+
+def device() -> str:
+    """Return the device that training runs on."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,15 +1,24 @@
-"""A general-language teacher: its vectors of word pieces and of corpus snippets."""
+"""A general-language teacher: its vectors of word pieces and of corpus snippets, kept in files."""
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from transformers import PreTrainedTokenizerFast
 
+from cmsearch.encoder.hub import find_folder
+from cmsearch.train.config import TuneConfig
+from cmsearch.train.model import device, shape_of
+from cmsearch.train.terms import Terms
+
+log = logging.getLogger(__name__)
 Vectors = NDArray[np.float32]
 
 
@@ -53,3 +62,43 @@ def snippets(documents: Iterable[str], *, count: int, per_document: int, seed: i
             start = chance.randrange(max(1, len(words) - length + 1))
             found.append(" ".join(words[start : start + length]))
     return chance.sample(found, min(count, len(found)))
+
+
+class Teacher:
+    """The teacher and the axes onto which its vectors are turned."""
+
+    def __init__(self, config: TuneConfig, out: Path) -> None:
+        folder, _ = find_folder(config.teacher)
+        self.model = SentenceTransformer(str(folder), device=device())
+        self.width = shape_of(config.size).width
+        self.out = out
+
+    def axes(self, terms: Terms) -> Vectors:
+        """Return the principal axes of the teacher's vectors of a twentieth of the queries."""
+        path = self.out / "axes.npy"
+        if not path.is_file():
+            sample = [pair.query for found in terms.pairs.values() for pair in found[::20]]
+            vectors = teach(self.model, sample)
+            np.save(path, principal_axes(vectors, dim=self.width))
+        found: Vectors = np.load(path)
+        return found
+
+    def pieces(self, tokenizer: PreTrainedTokenizerFast, terms: Terms) -> Vectors:
+        """Return the teacher's vectors of all word pieces on its principal axes."""
+        path = self.out / "pieces.npy"
+        if not path.is_file():
+            log.info("asking the teacher about %d pieces", len(tokenizer))
+            words = piece_words(tokenizer.get_vocab())
+            np.save(path, teach(self.model, words) @ self.axes(terms))
+        found: Vectors = np.load(path)
+        return found
+
+    def explain(self, texts: list[str], terms: Terms) -> Vectors:
+        """Return the teacher's vectors of the texts on its principal axes, length 1."""
+        path = self.out / "snippets.npy"
+        if not path.is_file():
+            log.info("asking the teacher about %d snippets", len(texts))
+            vectors = teach(self.model, texts) @ self.axes(terms)
+            np.save(path, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+        found: Vectors = np.load(path)
+        return found

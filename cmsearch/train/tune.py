@@ -24,15 +24,14 @@ from torch.utils.data import SequentialSampler
 from transformers import ModernBertModel, PreTrainedTokenizerFast, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from cmsearch.encoder.hub import find_folder
 from cmsearch.errors import TrainingError
-from cmsearch.train import teacher as teaching
 from cmsearch.train.batches import augment_queries, sample_pairs, with_siblings
 from cmsearch.train.config import TuneConfig
 from cmsearch.train.loss import ConceptContrast, TeacherMatch
 from cmsearch.train.model import (
     Shape,
     as_sentence_transformer,
+    device,
     load_tokenizer,
     new_model,
     pretrained,
@@ -40,11 +39,11 @@ from cmsearch.train.model import (
     take_embeddings,
     tokenizer_of,
 )
+from cmsearch.train.teacher import Teacher, snippets
 from cmsearch.train.terms import Pair, Terms, read_terms, tabular_file
 from cmsearch.train.tokenizer import read_corpus, train_tokenizer
 
 log = logging.getLogger(__name__)
-Vectors = teaching.Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def tune(config: TuneConfig, sources: Sources, out: Path) -> Path:
         log.warning("skipped %s", word)
     tokenizer = _tokenizer(config, terms, sources, out)
     shape = shape_of(config.size)
-    guide = _Teacher(config, out) if config.teacher else None
+    guide = Teacher(config, out) if config.teacher else None
     if config.start:
         start = pretrained(Path(config.start), width=shape.width, pieces=len(tokenizer))
     else:
@@ -124,57 +123,12 @@ def _tokenizer(
     return load_tokenizer(path)
 
 
-class _Teacher:
-    """The teacher and the axes onto which its vectors are turned."""
-
-    def __init__(self, config: TuneConfig, out: Path) -> None:
-        folder, _ = find_folder(config.teacher)
-        self.model = SentenceTransformer(str(folder), device=device())
-        self.width = shape_of(config.size).width
-        self.out = out
-
-    def axes(self, terms: Terms) -> Vectors:
-        """Return the principal axes of the teacher's vectors of a twentieth of the queries."""
-        path = self.out / "axes.npy"
-        if not path.is_file():
-            sample = [pair.query for found in terms.pairs.values() for pair in found[::20]]
-            vectors = teaching.teach(self.model, sample)
-            np.save(path, teaching.principal_axes(vectors, dim=self.width))
-        found: Vectors = np.load(path)
-        return found
-
-    def pieces(self, tokenizer: PreTrainedTokenizerFast, terms: Terms) -> Vectors:
-        """Return the teacher's vectors of all word pieces on its principal axes."""
-        path = self.out / "pieces.npy"
-        if not path.is_file():
-            log.info("asking the teacher about %d pieces", len(tokenizer))
-            words = teaching.piece_words(tokenizer.get_vocab())
-            np.save(path, teaching.teach(self.model, words) @ self.axes(terms))
-        found: Vectors = np.load(path)
-        return found
-
-    def explain(self, texts: list[str], terms: Terms) -> Vectors:
-        """Return the teacher's vectors of the texts on its principal axes, length 1."""
-        path = self.out / "snippets.npy"
-        if not path.is_file():
-            log.info("asking the teacher about %d snippets", len(texts))
-            vectors = teaching.teach(self.model, texts) @ self.axes(terms)
-            np.save(path, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-        found: Vectors = np.load(path)
-        return found
-
-
-def device() -> str:
-    """Return the device that training runs on."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _bag(
     config: TuneConfig,
     terms: Terms,
     tokenizer: PreTrainedTokenizerFast,
     shape: Shape,
-    guide: _Teacher | None,
+    guide: Teacher | None,
     out: Path,
 ) -> Path:
     """Train the token embeddings alone: a ModernBERT without layers costs almost nothing."""
@@ -201,7 +155,7 @@ def _whole(
     terms: Terms,
     tokenizer: PreTrainedTokenizerFast,
     start: ModernBertModel,
-    guide: _Teacher | None,
+    guide: Teacher | None,
     sources: Sources,
     out: Path,
 ) -> Path:
@@ -209,7 +163,7 @@ def _whole(
     lessons = None
     contrast_steps = config.steps
     if guide is not None and sources.corpus is not None:
-        texts = teaching.snippets(
+        texts = snippets(
             read_corpus(sources.corpus), count=config.snippets, per_document=6, seed=config.seed
         )
         steps = config.steps // config.teacher_every

@@ -1,0 +1,76 @@
+"""The chances of codes in a note that lists its problems: of those, and of what stands beside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from cmsearch.notes.problems import DIAGNOSES
+from cmsearch.notes.proposals import Proposal, merged, ordered
+from cmsearch.notes.visit import Stated
+from cmsearch.rows import ConceptRow
+
+# What becomes of the chance of a finding in a note that lists its problems: hardly any but
+# those are coded. Measured as shares, docs/results.md.
+_OUTSIDE = 0.04
+_BESIDE_PROBLEMS = 0.12
+# The share of clear statements for which coders gave the code that is found for them, and
+# how it falls with the score.
+_CLEAR, _UNCLEAR = 0.78, 0.12
+# The same for the external cause that a note with an injury names.
+_CAUSE, _CAUSE_LEAST = 0.35, 0.03
+
+
+def beside_problems(found: Sequence[Proposal], stated: Sequence[Stated]) -> list[Proposal]:
+    """Return the proposals of the listed problems, and of the findings beside them.
+
+    Args:
+        found: what the whole note mentions.
+        stated: the codes of the problems that it lists.
+    """
+    causes = _causes(found) if any(_is_injury(one.concept) for one in stated) else frozenset()
+    fewer = [
+        replace(
+            item,
+            chance=_CAUSE if item.concept.id in causes else item.chance * _share(item),
+        )
+        for item in found
+    ]
+    return merged(
+        [
+            Proposal(one.concept, _chance(one.score), stated=(one,), missing=one.missing)
+            for one in stated
+        ]
+        + fewer
+    )
+
+
+def _share(item: Proposal) -> float:
+    """Return how much of its chance a finding keeps in a note that lists its problems."""
+    listed = any(match.found.section in DIAGNOSES for match in item.matches)
+    return _BESIDE_PROBLEMS if listed else _OUTSIDE
+
+
+def _is_injury(concept: ConceptRow) -> bool:
+    return concept.code.startswith("S") or "T07" <= concept.code[:3] <= "T34"
+
+
+def _causes(found: Iterable[Proposal]) -> frozenset[int]:
+    """Return the likeliest external cause and the likeliest activity of an injury.
+
+    Official Guidelines, section I.C.20: codes for how an injury came about go beside it.
+    """
+    best: dict[bool, Proposal] = {}
+    for item in ordered(found):
+        code = item.concept.code
+        if code[0] not in "VWXY" or code >= "Y90" and not code.startswith("Y93"):
+            continue
+        if item.chance >= _CAUSE_LEAST and not item.held_back:
+            best.setdefault(code.startswith("Y93"), item)
+    return frozenset(item.concept.id for item in best.values())
+
+
+def _chance(score: float) -> float:
+    """Return how likely a coder gives the code that is found for a statement."""
+    return _UNCLEAR + (_CLEAR - _UNCLEAR) / (1.0 + math.exp(-1.2 * (score + 0.8)))
