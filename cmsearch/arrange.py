@@ -10,28 +10,39 @@ from cmsearch.candidates import Candidate
 from cmsearch.codes import Code, System
 from cmsearch.filters import Filters, Gate
 from cmsearch.lexicon import Lexicon
+from cmsearch.narrowing import SIDES, extends, narrowed, said_in, seventh_of
 from cmsearch.quantities import Span, number_of, span_of
 from cmsearch.query import Query
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Hit, Why
-from cmsearch.wording import plain
+from cmsearch.wording import phrase_key, plain
 
 Ranked = list[tuple[Candidate, float]]
 # Wordings that differ by more characters than this are not one and the same.
 _NEAR = 20
+# Of the first candidate: nothing else is meant. And of a wording with a side beside it.
+_CERTAIN, _SIDED = 0.998, 0.99
 # What a title says of a condition that is named and no more.
 _UNSPECIFIED = re.compile(r"^unspecified |,? (?:unspecified|nos)$")
 
 
 def exact_first(
-    query: Query, ranked: Sequence[tuple[Candidate, float]], gate: Gate, lexicon: Lexicon
+    query: Query,
+    ranked: Sequence[tuple[Candidate, float]],
+    named: Sequence[ConceptRow],
+    lexicon: Lexicon,
 ) -> Ranked:
     """Return the candidates with those in front whose code, title or other form the query is.
 
     Shorthand and slips are looked through for other forms. Behind them come those whose
     title or form is the query and "unspecified": chest pain is R07.9.
+
+    Args:
+        query: the query.
+        ranked: the candidates, best first.
+        named: the concepts of the code that the query is; none if it is none.
+        lexicon: the lexical half of an index.
     """
-    named = [row for row in lexicon.named(query.text) if gate(row)]
     front = []
     for row in named:
         forms = lexicon.forms_of_concept(row.id)
@@ -88,18 +99,62 @@ def by_quantity(query: Query, ranked: Ranked) -> Ranked:
     return found
 
 
-def only_billable(ranked: Ranked, filters: Filters, lexicon: Lexicon) -> Ranked:
+def sided(query: Query, ranked: Ranked, gate: Gate, lexicon: Lexicon) -> Ranked:
+    """Return the candidates with those in front that are the query's condition on its side.
+
+    "Broken right hip" is a wording of a header, broken hip, and a side: the code below the
+    header with this side comes before codes that have more words in common.
+    """
+    sides = query.said & SIDES
+    key = phrase_key(term for term in query.terms if term not in SIDES)
+    if not sides or not key or (ranked and ranked[0][1] >= _CERTAIN):
+        return ranked
+    places = {candidate.concept.id: place for place, (candidate, _) in enumerate(ranked)}
+    worded = dict(lexicon.phrases([key]).get(key, ()))
+    concepts = lexicon.concepts(list(worded))
+    front: Ranked = []
+    for owner in sorted(worded, key=lambda owner: (places.get(owner, len(places)), owner)):
+        row = narrowed(concepts[owner], sides, lexicon, seventh=False)
+        if row is None or not gate(row) or not sides <= said_in(row.title):
+            continue
+        if any(row.id == candidate.concept.id for candidate, _ in front):
+            continue
+        (form,) = lexicon.forms([worded[owner]])
+        front.append((Candidate(row, form, Why.LEXICAL), _SIDED))
+    taken = {candidate.concept.id for candidate, _ in front}
+    return front + [pair for pair in ranked if pair[0].concept.id not in taken]
+
+
+def with_episode(query: Query, ranked: Ranked, lexicon: Lexicon) -> Ranked:
+    """Return the candidates with headers of a 7th character as the code of the episode."""
+    if not query.episode:
+        return ranked
+    found = []
+    for candidate, score in ranked:
+        concept = candidate.concept
+        below = [] if concept.billable else lexicon.children(concept.id)
+        if below and all(extends(row, concept) for row in below):
+            concept = seventh_of(concept, below, query.said)
+        found.append((replace(candidate, concept=concept), score))
+    return found
+
+
+def only_billable(
+    query: Query, ranked: Ranked, named: Sequence[ConceptRow], filters: Filters, lexicon: Lexicon
+) -> Ranked:
     """Return the candidates after ``billable`` and ``expand``.
 
-    A code that needs a 7th character stands for its first one; other headers go, or are
-    followed by the billable codes below them.
+    A header stands for the code below it that the words of the query lead to, one that is the
+    query itself for all below it; other headers go. With ``expand`` the billable codes below a
+    header follow it, those first that were found themselves (below a code: in order).
     """
     if not (filters.billable or filters.expand):
         return ranked
+    scores = {candidate.concept.id: score for candidate, score in ranked}
     found: Ranked = []
     taken: set[int] = set()
     for candidate, score in ranked:
-        for row in _instead(candidate.concept, filters, lexicon):
+        for row in _instead(query, candidate, bool(named), filters, lexicon, scores):
             if row.id in taken:
                 continue
             taken.add(row.id)
@@ -109,14 +164,29 @@ def only_billable(ranked: Ranked, filters: Filters, lexicon: Lexicon) -> Ranked:
     return found
 
 
-def _instead(concept: ConceptRow, filters: Filters, lexicon: Lexicon) -> list[ConceptRow]:
+def _instead(
+    query: Query,
+    candidate: Candidate,
+    named: bool,
+    filters: Filters,
+    lexicon: Lexicon,
+    scores: Mapping[int, float],
+) -> list[ConceptRow]:
     """Return the concepts that stand where a candidate stood."""
+    concept = candidate.concept
     if concept.billable:
         return [concept]
-    below = _below(concept, lexicon)
-    if filters.expand:
+    if filters.expand or candidate.why is Why.EXACT:
+        below = _below(concept, lexicon)
+        if below and all(extends(row, concept) for row in below):
+            chosen = seventh_of(concept, below, query.said)
+            below.sort(key=lambda row: row is not chosen)
+        if not named:
+            below.sort(key=lambda row: -scores.get(row.id, 0.0))
         return ([] if filters.billable else [concept]) + below
-    return below[:1] if below and all(_extends(row, concept) for row in below) else []
+    more = query.said - said_in(candidate.form.text)
+    row = narrowed(concept, more, lexicon, seventh=True)
+    return [row] if row is not None else []
 
 
 def _below(concept: ConceptRow, lexicon: Lexicon) -> list[ConceptRow]:
@@ -125,11 +195,6 @@ def _below(concept: ConceptRow, lexicon: Lexicon) -> list[ConceptRow]:
     for child in lexicon.children(concept.id):
         found += [child] if child.billable else _below(child, lexicon)
     return found
-
-
-def _extends(row: ConceptRow, header: ConceptRow) -> bool:
-    """Whether a code arises from a header by a 7th character alone."""
-    return row.title.startswith(header.title) and len(row.code.replace(".", "")) == 7
 
 
 def hit(rank: int, candidate: Candidate, score: float, releases: Mapping[str, str]) -> Hit:

@@ -181,3 +181,11 @@ def _reading(system: System, compact: str) -> Code | None:
         return None
     dotted = dot(system, bare)
     return Code(dotted, system) if typed in (bare, dotted) else None
+
+
+_DOTTED = re.compile(r"[A-Z][0-9][0-9A-Z]\.[0-9A-Z]{1,4}|[0-9]{3}\.[0-9]{1,2}", re.IGNORECASE)
+
+
+def is_dotted(text: str) -> bool:
+    """Whether a text has the shape of a code with its dot, which no words have."""
+    return _DOTTED.fullmatch(text.strip()) is not None

@@ -21,6 +21,8 @@ _NOTE_NAMES = {
     "general": "notes",
 }
 
+_MANY = 40
+
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -71,6 +73,8 @@ def describe(index: Index, code: Code | str) -> Description:
     row = index.concept(code)
     above = _ancestors(lexicon, row)
     siblings = lexicon.children(row.parent) if row.parent is not None else []
+    if len(siblings) > _MANY:  # a system without headers: what differs in the last character
+        siblings = [other for other in siblings if other.code[:-1] == row.code[:-1]]
     sections = [*_notes(lexicon, row, above), *_more(lexicon, row, above)]
     return Description(
         code=Code(row.code, System(row.system)),

@@ -18,9 +18,11 @@ class Filters:
     """Which concepts may be hits.
 
     Attributes:
-        systems: their code systems; empty for the current ones of the index (ICD-10).
-        billable: only billable codes; a code that needs a 7th character stands for its
-            first (mostly the initial encounter).
+        systems: their code systems, or names of these; empty for the current ones of the
+            index (ICD-10).
+        billable: only billable codes; a header stands for the code below it that the query's
+            words lead to, with the first 7th character (mostly the initial encounter) where
+            they name none.
         prefix: a code, block or beginning of a code that they lie under.
         expand: put the billable codes under a header right after it.
     """
@@ -29,6 +31,14 @@ class Filters:
     billable: bool = False
     prefix: str = ""
     expand: bool = False
+
+    def __post_init__(self) -> None:
+        """Take names of systems too: ``Filters(systems=["icd9cm"])``."""
+        named = tuple(
+            system if isinstance(system, System) else System.parse(system)
+            for system in self.systems
+        )
+        object.__setattr__(self, "systems", named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,15 @@ class FormTable:
         same = len(table.vector) == len(table.kind) == len(table.starts) - 1 == forms
         if not same or not len(table.title) == len(table.traits) == len(table.system) == concepts:
             raise ValueError("the arrays of the text forms are of different lengths")
+        for name, least, most in (
+            ("concept", 0, concepts), ("by_vector", 0, forms), ("title", -1, forms),
+            ("vector", 0, len(table.vector_starts) - 1), ("terms", 0, len(table.counts)),
+            ("starts", 0, len(table.terms) + 1), ("vector_starts", 0, forms + 1),
+            ("system", 0, len(SYSTEMS)), ("kind", 0, LISTED_FORM + 1),
+        ):  # fmt: skip
+            array = getattr(table, name)
+            if len(array) and not (least <= array.min() and array.max() < most):
+                raise ValueError(f"the array {name} of the text forms points beyond its end")
         return table
 
     @cached_property

@@ -22,7 +22,7 @@ from cmsearch.types import Vectors
 from cmsearch.vectors import Kind, Rows
 
 # The kind follows from the number of vectors; python -m benchmarks.notes_search compares them.
-EXACT_UP_TO = 50_000
+EXACT_UP_TO = 200_000
 GRAPH_UP_TO = 500_000
 # Rows that are not in the graph or the cells yet: so many at most, or this share.
 _LATE_ROWS, _LATE_SHARE = 4_096, 0.02

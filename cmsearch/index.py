@@ -21,6 +21,7 @@ from cmsearch.manifest import IndexedCodeSet, Manifest
 from cmsearch.ontology.concept import CodeSet, Concept
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.ontology.vocabulary import VOCABULARY_VERSION
+from cmsearch.paths import index_command
 from cmsearch.rows import FormRow
 from cmsearch.serialise import TEMPLATES_VERSION, Form
 from cmsearch.types import Encoder, Vectors
@@ -56,7 +57,7 @@ def open_index(folder: Path) -> OpenIndex:
             manifest.check_sizes(folder)
             lexicon = Lexicon.open(folder / manifest.lexicon_file)
             vectors = FaissVectors.open(
-                folder / manifest.vectors_file, kind=_kind(manifest), step=manifest.step
+                folder / manifest.vectors_file, kind=_kind(folder, manifest), step=manifest.step
             )
         except IndexFolderError:
             if attempt == 2 or Manifest.read(folder) == manifest:
@@ -67,24 +68,24 @@ def open_index(folder: Path) -> OpenIndex:
             raise IndexFolderError(
                 f"{folder / manifest.vectors_file}: holds {held[0]} vectors of {held[1]} "
                 f"dimensions, the manifest says {told[0]} of {told[1]}; "
-                "rebuild with: cmsearch index --rebuild"
+                f"rebuild with: {index_command(folder, '--rebuild')}"
             )
         return OpenIndex(folder, manifest, lexicon, vectors)
     raise IndexFolderError(f"{folder}: is being replaced again and again; try later")
 
 
-def _kind(manifest: Manifest) -> Kind:
+def _kind(folder: Path, manifest: Manifest) -> Kind:
     try:
         return Kind(manifest.kind)
     except ValueError as error:
         known = ", ".join(kind.value for kind in Kind)
         raise IndexFolderError(
             f"{manifest.kind!r} in the manifest is no kind of vector index (there are {known}); "
-            "rebuild with: cmsearch index --rebuild"
+            f"rebuild with: {index_command(folder, '--rebuild')}"
         ) from error
 
 
-def check_encoder(manifest: Manifest, encoder: Encoder) -> None:
+def check_encoder(folder: Path, manifest: Manifest, encoder: Encoder) -> None:
     """Raise IndexMismatch, naming both, unless the encoder made the index."""
     if encoder.identity != manifest.encoder:
         built, given = manifest.encoder, encoder.identity
@@ -92,7 +93,7 @@ def check_encoder(manifest: Manifest, encoder: Encoder) -> None:
             f"the index was built with encoder {built.name} ({built.dim} dimensions, "
             f"sha256 {built.sha256[:12]}), this is {given.name} ({given.dim} dimensions, "
             f"sha256 {given.sha256[:12]}); name the right encoder or rebuild with: "
-            "cmsearch index --rebuild"
+            f"{index_command(folder, '--rebuild')}"
         )
 
 

@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cmsearch.codes import System
 from cmsearch.errors import IndexFolderError
 from cmsearch.formtable import FormTable
+from cmsearch.paths import index_command
 from cmsearch.rows import ConceptRow, CrosswalkRow, FormRow
+from cmsearch.serialise import Template
 from cmsearch.wording import LONGEST_PHRASE, phrase_key, stem, terms, tokens
 
 _SCHEMA = """
@@ -77,7 +80,8 @@ def write_lexicon(
 def unreadable(path: Path, error: Exception) -> IndexFolderError:
     """Return the error for a file that is no lexicon, or a damaged one."""
     return IndexFolderError(
-        f"{path}: not a readable lexicon ({error}); rebuild with: cmsearch index --rebuild"
+        f"{path}: not a readable lexicon ({error}); "
+        f"rebuild with: {index_command(path.parent, '--rebuild')}"
     )
 
 
@@ -99,8 +103,8 @@ def _fill(
         )  # fmt: skip
         counted = _TermCounter()
         made = [
-            FormRow(f.id, f.concept, f.system, f.code, f.template, f.text, counted.terms(f.text),
-                    f.vector)
+            FormRow(f.id, f.concept, f.system, f.code, f.template, f.text,
+                    counted.terms(f.text, count=not _lent(f)), f.vector)
             for f in forms
         ]  # fmt: skip
         connection.executemany(
@@ -126,12 +130,24 @@ def _fill(
               x.choice_list) for x in crosswalk),
         )  # fmt: skip
         connection.executemany("INSERT OR IGNORE INTO phrase VALUES (?,?,?)", _phrases(made))
-        connection.execute("INSERT INTO form_words (form_words) VALUES ('rebuild')")
+        connection.executemany(
+            "INSERT INTO form_words (rowid, terms) VALUES (?,?)",
+            ((f.id, f.terms) for f in made if not _lent(f)),
+        )
         connection.execute("INSERT INTO form_words (form_words) VALUES ('optimize')")
         connection.executescript(_INDEXES)
         connection.commit()
     finally:
         connection.close()
+
+
+def _lent(form: FormRow) -> bool:
+    """Whether a form is a wording of ICD-10-CM that an ICD-9-CM code has too.
+
+    It is found by its vector. Among the words it would stand beside its double, and take the
+    place of another code in the first hundred.
+    """
+    return form.system == System.ICD9CM.value and form.template == Template.VOCABULARY.value
 
 
 def _phrases(forms: Iterable[FormRow]) -> Iterator[tuple[str, int, int]]:
@@ -149,9 +165,11 @@ class _TermCounter:
         self.words: Counter[str] = Counter()
         self.stems: Counter[str] = Counter()
 
-    def terms(self, text: str) -> str:
+    def terms(self, text: str, *, count: bool) -> str:
         words = tokens(text)
-        self.words.update(set(words))
         stems = terms(words)
-        self.stems.update(set(stems))
+        if count:
+            self.words.update(set(words))
+        for known in dict.fromkeys(stems):
+            self.stems[known] += count
         return " ".join(stems)

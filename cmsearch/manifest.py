@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cmsearch.errors import IndexFolderError
+from cmsearch.paths import index_command
 from cmsearch.types import EncoderIdentity
 
 FORMAT = 2
@@ -78,7 +79,7 @@ class Manifest:
             found = path.stat().st_size if path.is_file() else None
             if found != size:
                 state = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
-                raise IndexFolderError(f"{path}: {state}; rebuild with: cmsearch index --rebuild")
+                raise IndexFolderError(f"{path}: {state}; {_rebuild(folder)}")
 
     def write(self, folder: Path) -> None:
         """Put the manifest in place at once: readers see the old one or this one."""
@@ -102,19 +103,19 @@ class Manifest:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise IndexFolderError(
-                f"{folder}: there is no index here; build one with: cmsearch index"
+                f"{folder}: there is no index here; build one with: {index_command(folder)}"
             ) from error
         except NotADirectoryError as error:
             raise IndexFolderError(f"{folder} is a file; an index is a folder") from error
         except (OSError, ValueError, RecursionError) as error:
             raise IndexFolderError(
-                f"{path}: cannot be read ({error}); rebuild with: cmsearch index --rebuild"
+                f"{path}: cannot be read ({error}); {_rebuild(folder)}"
             ) from error
         found = values.get("format") if isinstance(values, dict) else None
         if found != FORMAT:
             raise IndexFolderError(
                 f"{path}: index format {found}, this cmsearch reads format {FORMAT}; "
-                "rebuild with: cmsearch index --rebuild"
+                f"{_rebuild(folder)}"
             )
         try:
             values["encoder"] = EncoderIdentity(**values["encoder"])
@@ -125,8 +126,12 @@ class Manifest:
             return manifest
         except (KeyError, TypeError) as error:
             raise IndexFolderError(
-                f"{path}: incomplete or damaged ({error}); rebuild with: cmsearch index --rebuild"
+                f"{path}: incomplete or damaged ({error}); {_rebuild(folder)}"
             ) from error
+
+
+def _rebuild(folder: Path) -> str:
+    return f"rebuild with: {index_command(folder, '--rebuild')}"
 
 
 def _check(value: object) -> None:

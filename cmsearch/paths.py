@@ -29,6 +29,12 @@ def index_folder(named: Path | None = None) -> Path:
     return named if named is not None else home() / "indexes" / "default"
 
 
+def index_command(folder: Path, *options: str) -> str:
+    """Return the command that makes an index in this folder, for advice in errors."""
+    named = () if folder == index_folder() else ("--index", str(folder))
+    return " ".join(("cmsearch index", *options, *named))
+
+
 def ontology_folder(named: Path | None = None) -> Path:
     """Return the folder of the user's release files."""
     return named if named is not None else home() / "ontology"

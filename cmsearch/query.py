@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cmsearch.lexicon import Lexicon
+from cmsearch.narrowing import said_in, without_episode
 from cmsearch.wording import stem, terms, tokens
+
+# Further on, nobody names a side or an episode of care.
+_READ = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,16 +17,20 @@ class Query:
     """A query as both halves see it.
 
     Attributes:
-        text: what was typed.
+        text: what was typed, without an episode of care ("initial encounter").
         terms: stems of its telling words, slips corrected.
         unknown: share of the words that no form has, even corrected.
         rewritten: the text with slips corrected and shorthand spelled out, if it differs.
+        said: stems of all words that were typed, those that tell nothing included.
+        episode: whether an episode of care was typed.
     """
 
     text: str
     terms: tuple[str, ...]
     unknown: float
     rewritten: str | None
+    said: frozenset[str] = frozenset()
+    episode: bool = False
 
     @property
     def variants(self) -> list[str]:
@@ -32,7 +40,8 @@ class Query:
 
 def understand(text: str, lexicon: Lexicon) -> Query:
     """Return the query behind a text: shorthand, spelling and slips looked through."""
-    words = tokens(text)[:400]
+    condition = without_episode(text) if len(text) < _READ else text
+    words = tokens(condition)[:400]
     known = lexicon.terms(map(stem, words))
     mended, unknown = [], 0
     for word in words:
@@ -43,13 +52,15 @@ def understand(text: str, lexicon: Lexicon) -> Query:
         unknown += better is None
         mended.append(better or word)
     rewritten = " ".join(mended)
-    typed = " ".join(text.casefold().split())
+    typed = " ".join(condition.casefold().split())
     differs = bool(mended) and rewritten != typed and mended != tokens_as_typed(typed)
     return Query(
-        text=text,
+        text=condition,
         terms=tuple(dict.fromkeys(terms(mended))),
         unknown=unknown / max(1, len(words)),
         rewritten=rewritten if differs else None,
+        said=said_in(text[:_READ]),
+        episode=condition != text,
     )
 
 

@@ -11,9 +11,16 @@ from typing import Self
 import numpy as np
 
 from cmsearch import paths
-from cmsearch.arrange import by_quantity, exact_first, hit, only_billable
+from cmsearch.arrange import (
+    by_quantity,
+    exact_first,
+    hit,
+    only_billable,
+    sided,
+    with_episode,
+)
 from cmsearch.candidates import Candidates, gather
-from cmsearch.codes import Code, System, candidates
+from cmsearch.codes import Code, System, candidates, is_dotted
 from cmsearch.contents import BuildOptions
 from cmsearch.encoder import open_encoder
 from cmsearch.errors import CodeError
@@ -56,7 +63,7 @@ class Index:
         self.fusion = fusion
 
     @classmethod
-    def open(cls, folder: Path | None = None, *, encoder: Encoder | None = None) -> Self:
+    def open(cls, folder: Path | str | None = None, *, encoder: Encoder | None = None) -> Self:
         """Return the index of a folder; the default index is built if there is none.
 
         Args:
@@ -67,12 +74,13 @@ class Index:
             IndexFolderError: a named folder holds no index, or an index is damaged.
             IndexMismatch: another encoder made the index.
         """
+        folder = Path(folder) if folder is not None else None
         if folder is None and not (paths.index_folder() / MANIFEST_FILE).is_file():
             _log.warning("building the default index in %s (once)", paths.index_folder())
             cls.build()
         files = open_index(paths.index_folder(folder))
         encoder = encoder or open_encoder(files.manifest.encoder_source)
-        check_encoder(files.manifest, encoder)
+        check_encoder(files.folder, files.manifest, encoder)
         return cls(files, encoder, Fusion.load())
 
     @staticmethod
@@ -136,8 +144,9 @@ class Index:
     ) -> list[list[Hit]]:
         """Return the best hits for each query, in the order of the queries.
 
-        A query that is a code or a title has that concept first; a code of another code
-        system than those searched is looked for by its title. A blank query has no hits.
+        A query that is a code or a title has that concept first; what stands beside a code is
+        found by its title, and so is all where the code is of another code system than those
+        searched. A blank query has no hits, nor has one that is spelled as a code and is none.
         The same queries give the same hits on every run.
 
         Args:
@@ -148,21 +157,17 @@ class Index:
         Raises:
             CodeError: a filter names a system or prefix that the index does not hold.
         """
+        if isinstance(queries, str):
+            raise TypeError("queries is one text; search takes a list of them: [text]")
         if k < 1:
             raise ValueError(f"k is {k}; at least one hit must be asked for")
         filters = filters or Filters()
         self._check(filters)
-        texts = [" ".join(query[:_LONGEST_QUERY].split()) for query in queries]
         gate = Gate.of(filters.systems or self._current(), filters.prefix)
-        texts = [row.title if (row := self.elsewhere(text, filters)) else text for text in texts]
-        asked = [understand(text, self.files.lexicon) for text in texts]
         within = self._within(gate, filters.prefix)
-        # Each query is encoded on its own: in int8 its neighbours in a batch would show.
         return [
-            self._one(query, self.encoder.encode(query.variants), k, filters, gate, within)
-            if query.text
-            else []
-            for query in asked
+            self._answer(" ".join(text[:_LONGEST_QUERY].split()), k, filters, gate, within)
+            for text in queries
         ]
 
     def nearest(self, code: Code | str, *, k: int = 10, to: System | None = None) -> list[Hit]:
@@ -199,13 +204,17 @@ class Index:
                 f"{System(row.system).label} {row.code} ({row.title})" for row in rows
             )
             raise CodeError(f"{code} is {names}; say which with --system")
-        raise CodeError(f"{str(code)[:40]!r} is no code of this index{self._near(str(code))}")
+        raise CodeError(self.no_code(str(code)))
 
-    def elsewhere(self, text: str, filters: Filters) -> ConceptRow | None:
-        """Return the concept that a text names where these filters do not look, if it does."""
-        gate = Gate.of(filters.systems or self._current(), filters.prefix)
-        rows = self.files.lexicon.named(text)
-        return rows[0] if rows and not any(map(gate, rows)) else None
+    def no_code(self, text: str) -> str:
+        """Return a sentence that says what to do about a text that is no code of the index."""
+        held = self.manifest.releases
+        readings = candidates(text)
+        if readings and not any(code.system.value in held for code in readings):
+            missing = readings[0].system
+            advice = paths.index_command(self.files.folder, "--add", missing.value)
+            return f"this index holds no {missing.label}; add it with: {advice}"
+        return f"{text[:40]!r} is no code of this index{self._near(text)}"
 
     def _near(self, text: str) -> str:
         """Return a phrase that names codes which begin like the text."""
@@ -228,8 +237,8 @@ class Index:
         for system in filters.systems:
             if system.value not in held:
                 raise CodeError(
-                    f"this index holds {', '.join(held)}, not {system.value}; build one that "
-                    f"does with: cmsearch index --system {system.value}"
+                    f"this index holds {', '.join(held)}, not {system.value}; add it with: "
+                    f"{paths.index_command(self.files.folder, '--add', system.value)}"
                 )
 
     def _within(self, gate: Gate, prefix: str) -> Rows | None:
@@ -252,10 +261,28 @@ class Index:
             )
         return np.array(sorted(rows), dtype=np.int64)
 
+    def _answer(
+        self, text: str, k: int, filters: Filters, gate: Gate, within: Rows | None
+    ) -> list[Hit]:
+        """Return the hits of one text."""
+        lexicon = self.files.lexicon
+        named = lexicon.named(text)
+        if not named and is_dotted(text):
+            return []
+        named.sort(key=gate, reverse=True)
+        query = understand(named[0].title if named else text, lexicon)
+        if not query.terms:
+            return []
+        here = [row for row in named if gate(row)]
+        # Each query is encoded on its own: in int8 its neighbours in a batch would show.
+        vectors = self.encoder.encode(query.variants)
+        return self._one(query, vectors, here, k, filters, gate, within)
+
     def _one(
         self,
         query: Query,
         vectors: Vectors,
+        named: Sequence[ConceptRow],
         k: int,
         filters: Filters,
         gate: Gate,
@@ -283,8 +310,10 @@ class Index:
                     chosen, found.rows(chosen.tolist(), lexicon), strict=True
                 )
             ]
-            ranked = exact_first(query, by_quantity(query, ranked), gate, lexicon)
-            ranked = only_billable(ranked, filters, lexicon)
+            ranked = exact_first(query, by_quantity(query, ranked), named, lexicon)
+            ranked = sided(query, ranked, gate, lexicon)
+            ranked = with_episode(query, ranked, lexicon)
+            ranked = only_billable(query, ranked, named, filters, lexicon)
             if len(ranked) >= k:
                 break
         releases = self.manifest.releases

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmsearch.errors import IndexFolderError, need
+from cmsearch.paths import index_command
 from cmsearch.types import Vectors
 
 Rows = NDArray[np.int64]
@@ -160,7 +161,8 @@ class FaissVectors:
             IndexFolderError: the file is missing, damaged or truncated.
         """
         flags = _faiss().IO_FLAG_MMAP_IFC if kind is Kind.FLAT else 0
-        return cls(read_faiss(path, flags, "rebuild with: cmsearch index --rebuild"), kind, step)
+        advice = f"rebuild with: {index_command(path.parent, '--rebuild')}"
+        return cls(read_faiss(path, flags, advice), kind, step)
 
     def save(self, path: Path) -> None:
         """Write the index to a file.

@@ -323,7 +323,7 @@ def test_old_codes_only_when_asked_for(index):
 
 
 def test_a_system_that_the_index_lacks(index):
-    with pytest.raises(CodeError, match=r"holds icd10cm, icd9cm, not icd10pcs.*--system icd10pcs"):
+    with pytest.raises(CodeError, match=r"holds icd10cm, icd9cm, not icd10pcs.*--add icd10pcs"):
         best(index, "appendectomy", systems=(PCS,))
 
 

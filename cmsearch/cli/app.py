@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -62,13 +62,24 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            _quietly(0)
+        what = error.filename or "standard output"
+        print(f"error: {what}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        _quietly(1)
     except CmsearchError as error:
         print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
-    except (BrokenPipeError, SystemExit) as error:
+    except SystemExit as error:
         # Typer ends with 1 when the reader of our output went away (head, less); that is
         # no error of ours.
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+        if not isinstance(error.__context__, BrokenPipeError):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
+        _quietly(0)
+
+
+def _quietly(code: int) -> NoReturn:
+    """End without another attempt to write what standard output did not take."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)

@@ -29,14 +29,16 @@ def index(
             "-s",
             metavar="S",
             help="Code system to index, repeatable: icd10cm, icd9cm, icd10pcs, icd9proc. "
-            "Default: icd10cm and icd9cm.",
+            "Default: those of the index that is there, else icd10cm and icd9cm.",
         ),
     ] = None,
     add: Annotated[
         list[str] | None,
-        typer.Option("--add", metavar="S", help="Code system on top of the default ones."),
+        typer.Option("--add", metavar="S", help="Code system on top of those."),
     ] = None,
-    faiss: Annotated[str, typer.Option("--faiss", help="flat (exact), hnsw or ivfpq.")] = "flat",
+    faiss: Annotated[
+        str, typer.Option("--faiss", help="flat (exact; the default), hnsw or ivfpq.")
+    ] = "",
     template: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,8 +47,12 @@ def index(
         ),
     ] = None,
     vocabulary: Annotated[
-        bool, typer.Option(help="Index the everyday wording that ships with cmsearch.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--vocabulary/--no-vocabulary",
+            help="Index the everyday wording that ships with cmsearch.",
+        ),
+    ] = None,
     encoder_name: Annotated[
         str, typer.Option("--encoder", metavar="PATH_OR_NAME", help="Another encoder.")
     ] = "",
@@ -58,34 +64,55 @@ def index(
 ) -> None:
     """Build an index, or bring it up to date.
 
-    Texts that the old index holds already are not encoded again. Example:
-    cmsearch index --add icd10pcs
+    Whatever is left out stays as it is in the index that is there, and texts that it holds
+    already are not encoded again. Example: cmsearch index --add icd10pcs
     """
     from cmsearch import paths
-    from cmsearch.contents import DEFAULT_SYSTEMS, BuildOptions
+    from cmsearch.contents import BuildOptions
     from cmsearch.search import Index
-    from cmsearch.serialise import DEFAULT_TEMPLATES, Template
+    from cmsearch.serialise import Template
     from cmsearch.vectors import Kind
 
-    systems = [System.parse(name) for name in system or ()] or list(DEFAULT_SYSTEMS)
+    place = paths.index_folder(folder)
+    before = _before(place)
+    usual = BuildOptions() if before is None else BuildOptions.of(before)
+    systems = [System.parse(name) for name in system or ()] or list(usual.systems)
     systems += [System.parse(name) for name in add or ()]
     options = BuildOptions(
         systems=tuple(dict.fromkeys(systems)),
         templates=(
             tuple(choice(Template, name, "--template") for name in template)
             if template
-            else DEFAULT_TEMPLATES
+            else usual.templates
         ),
-        kind=choice(Kind, faiss, "--faiss"),
-        vocabulary=vocabulary,
+        kind=choice(Kind, faiss, "--faiss") if faiss else usual.kind,
+        vocabulary=usual.vocabulary if vocabulary is None else vocabulary,
     )
     talk = render.talk()
+    if gone := [known for known in usual.systems if before and known not in options.systems]:
+        names = ", ".join(known.label for known in gone)
+        talk.print(f"No longer in {place}: {names} (--add puts a code system beside the others)")
     with BuildProgress(talk) as progress:
         manifest = Index.build(
-            folder, options=options, encoder=encoder_name, device=device, anew=rebuild,
+            folder,
+            options=options,
+            encoder=encoder_name or (before.encoder_source if before else ""),
+            device=device,
+            anew=rebuild,
             progress=progress,
-        )  # fmt: skip
-    talk.print(_built(paths.index_folder(folder), manifest))
+        )
+    talk.print(_built(place, manifest))
+
+
+def _before(folder: Path) -> Manifest | None:
+    """Return what the index that is there says of itself; None if there is none to read."""
+    from cmsearch.errors import IndexFolderError
+    from cmsearch.manifest import Manifest
+
+    try:
+        return Manifest.read(folder)
+    except IndexFolderError:
+        return None
 
 
 def _built(folder: Path, manifest: Manifest) -> str:

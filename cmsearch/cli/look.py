@@ -12,7 +12,7 @@ import typer
 
 from cmsearch.cli import render
 from cmsearch.cli.progress import BuildProgress
-from cmsearch.codes import Code, System
+from cmsearch.codes import Code, System, is_dotted
 
 if TYPE_CHECKING:
     from cmsearch.filters import Filters
@@ -106,7 +106,12 @@ def query(
     elif format is render.Format.csv:
         render.write_csv(words, hits, header=True)
     elif not hits:
-        render.talk().print("Nothing found; try other words or fewer filters.")
+        said = (
+            opened.no_code(words)
+            if is_dotted(words)
+            else ("Nothing found; try other English words, a code, or fewer filters.")
+        )
+        render.talk().print(said, highlight=False, markup=False, soft_wrap=True)
     else:
         render.output().print(render.hit_table(words, release, hits))
         _tell_elsewhere(opened, words, hits)

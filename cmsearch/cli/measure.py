@@ -62,7 +62,8 @@ def evaluate(
     """Measure how often the right code is found.
 
     Recall@1/5/10, MRR@10, nDCG@10 and category@1, by kind, with bootstrap 95 %
-    intervals. A hit is right if its code equals a gold code or lies below it.
+    intervals. A hit is right if its code equals a gold code or lies below it. A case is a
+    line {"query": "sugar diabetes", "codes": ["E11.9"]}, with "system" and "kind" if you like.
     Example: cmsearch eval cases.jsonl --peer bm25
     """
     from cmsearch.casefiles import read_cases

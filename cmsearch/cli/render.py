@@ -34,6 +34,7 @@ _WHY = {
 
 
 _WIDE = 160
+_LONGEST_TITLE = 300
 
 
 class Format(StrEnum):
@@ -77,7 +78,7 @@ def write_csv(query: str, hits: Sequence[Hit], *, header: bool) -> None:
 def hit_table(title: str, release: str, hits: Sequence[Hit]) -> Table:
     """Return hits as a table for people."""
     table = Table(
-        title=escape(title),
+        title=escape(title if len(title) <= _LONGEST_TITLE else f"{title[:_LONGEST_TITLE]}…"),
         caption=f"{release} · ● billable, ○ header",
         title_justify="left",
         caption_justify="left",
@@ -109,7 +110,8 @@ def hit_table(title: str, release: str, hits: Sequence[Hit]) -> Table:
 def _reason(hit: Hit) -> str:
     how = _WHY[hit.why.value]
     if hit.template == "title":
-        return f"{how}: its title"
+        own = hit.matched == hit.title
+        return f"{how}: its title" if own else f"{how}: title “{hit.matched}”"
     source = {"inclusion": "inclusion term", "includes": "includes note", "index": "index entry",
               "vocabulary": "everyday wording"}.get(hit.template, hit.template)  # fmt: skip
     return f"{how}: {source} “{hit.matched}”"

@@ -37,6 +37,7 @@ from cmsearch.notes.proposals import (
 )
 from cmsearch.notes.reading import Reader, Reading
 from cmsearch.notes.visit import ProblemCoder
+from cmsearch.paths import index_command
 from cmsearch.search import Index
 from cmsearch.types import Assertion, Hit, Suggestion
 from cmsearch.wording import stem
@@ -171,8 +172,8 @@ class Coder:
                 raise CodeError(f"notes are coded in {names}, not in {system.value}")
             if system.value not in self.index.manifest.releases:
                 raise CodeError(
-                    f"this index does not hold {system.value}; build one that does with: "
-                    f"cmsearch index --system {system.value}"
+                    f"this index does not hold {system.value}; add it with: "
+                    f"{index_command(self.index.files.folder, '--add', system.value)}"
                 )
 
     def _proposed(self, reading: Reading, *, code_negated: bool) -> list[Proposal]:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from cmsearch.codes import Code, System
 
-VOCABULARY_VERSION = "1"
+VOCABULARY_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
