@@ -12,7 +12,6 @@ from cmsearch.errors import IndexFolderError
 from cmsearch.formtable import FormTable
 from cmsearch.paths import index_command
 from cmsearch.rows import ConceptRow, CrosswalkRow, FormRow
-from cmsearch.serialise import Template
 from cmsearch.wording import LONGEST_PHRASE, phrase_key, stem, terms, tokens
 
 _SCHEMA = """
@@ -147,7 +146,7 @@ def _lent(form: FormRow) -> bool:
     It is found by its vector. Among the words it would stand beside its double, and take the
     place of another code in the first hundred.
     """
-    return form.system == System.ICD9CM.value and form.template == Template.VOCABULARY.value
+    return form.system == System.ICD9CM.value and form.template == "vocabulary"
 
 
 def _phrases(forms: Iterable[FormRow]) -> Iterator[tuple[str, int, int]]:

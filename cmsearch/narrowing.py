@@ -32,8 +32,8 @@ _WITHOUT = "without"
 
 def without_episode(text: str) -> str:
     """Return a phrase without its episode of care; as it is where nothing would be left."""
-    rest = _EPISODE.sub(" ", text).strip(" ,;")
-    return " ".join(rest.split()) or text
+    rest, episodes = _EPISODE.subn(" ", text)
+    return " ".join(rest.strip(" ,;").split()) or text if episodes else text
 
 
 def said_in(text: str) -> frozenset[str]:

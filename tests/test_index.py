@@ -190,7 +190,7 @@ def test_a_text_is_encoded_once(tmp_path):
 
 
 def test_another_encoder_is_refused_and_both_are_named(tiny_folder, tiny_files):
-    check_encoder(tiny_files.manifest, FakeEncoder())
+    check_encoder(tiny_folder, tiny_files.manifest, FakeEncoder())
     for other in (FakeEncoder("other"), FakeEncoder(dim=64)):
         with pytest.raises(IndexMismatch) as caught:
             Index.open(tiny_folder, encoder=other)
