@@ -20,7 +20,7 @@ from cmsearch.arrange import (
     with_episode,
 )
 from cmsearch.candidates import Candidates, gather
-from cmsearch.codes import Code, System, candidates, is_dotted
+from cmsearch.codes import Code, System, is_dotted
 from cmsearch.contents import BuildOptions
 from cmsearch.encoder import open_encoder
 from cmsearch.errors import CodeError
@@ -35,6 +35,7 @@ from cmsearch.index import (
     silent,
 )
 from cmsearch.manifest import MANIFEST_FILE, Manifest
+from cmsearch.nocode import no_code
 from cmsearch.ontology.library import code_sets
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.quantities import number_of
@@ -208,24 +209,8 @@ class Index:
 
     def no_code(self, text: str) -> str:
         """Return a sentence that says what to do about a text that is no code of the index."""
-        held = self.manifest.releases
-        readings = candidates(text)
-        if readings and not any(code.system.value in held for code in readings):
-            missing = readings[0].system
-            advice = paths.index_command(self.files.folder, "--add", missing.value)
-            return f"this index holds no {missing.label}; add it with: {advice}"
-        return f"{text[:40]!r} is no code of this index{self._near(text)}"
-
-    def _near(self, text: str) -> str:
-        """Return a phrase that names codes which begin like the text."""
-        lexicon = self.files.lexicon
-        for reading in candidates(text) or [Code(text.strip().upper(), System.ICD10CM)]:
-            for length in range(len(reading.value), 2, -1):
-                rows = lexicon.starting_with(reading.value[:length].rstrip("."), limit=3)
-                if rows:
-                    names = ", ".join(f"{row.code} ({row.title})" for row in rows)
-                    return f"; near it are {names}"
-        return "; search for its words with: cmsearch query"
+        held = frozenset(self.manifest.releases)
+        return no_code(text, self.files.lexicon, held=held, folder=self.files.folder)
 
     def _current(self) -> tuple[System, ...]:
         """Return the systems that are searched when none is named: those in force."""

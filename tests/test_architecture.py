@@ -25,7 +25,7 @@ FLOORS = {
     ),
     1: ("ontology", "cases", "casefiles", "runfiles", "formtable", "lexiconfile", "projection"),
     2: ("serialise", "encoder", "vectors", "approximate", "lexicon", "fusion", "filters"),
-    3: ("contents", "index", "narrowing", "query", "candidates", "arrange", "growing"),
+    3: ("contents", "index", "nocode", "narrowing", "query", "candidates", "arrange", "growing"),
     4: ("search", "ranking", "description"),
     5: ("notes",),
     6: ("evaluate", "peers", "atlas", "picture", "batch", "collection"),
