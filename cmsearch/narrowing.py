@@ -26,7 +26,7 @@ _EPISODE = re.compile(
     r"|(?<=closed )initial$|(?<=open )initial$)",
     re.IGNORECASE,
 )
-_SILENT = frozenset(map(stem, ("unspecified", "unsp", "nos")))
+_SILENT = frozenset(map(stem, ("unspecified", "nos")))
 _WITHOUT = "without"
 
 

@@ -157,6 +157,8 @@ class Index:
 
         Raises:
             CodeError: a filter names a system or prefix that the index does not hold.
+            TypeError: one text was given instead of a list.
+            ValueError: ``k`` is less than 1.
         """
         if isinstance(queries, str):
             raise TypeError("queries is one text; search takes a list of them: [text]")
