@@ -197,3 +197,16 @@ def test_the_other_changes() -> None:
     assert 9 <= len(short) < 13
     assert truncate_word("", one) == ""
     assert all("{x}" in add_filler("{x}", random.Random(seed)) for seed in range(60))
+
+
+def test_rows_that_are_near_stay_together() -> None:
+    pairs = coded(320)
+    near = [[5, 9, 77, 200], [1, 2, 3], [300, 10]]
+    ordered = with_siblings(pairs, batch=320, share=0.4, run=8, seed=1, near=near)
+    assert sorted(pair.query for pair in ordered) == sorted(pair.query for pair in pairs)
+    places = {id(pair): at for at, pair in enumerate(ordered)}
+    for members in near:
+        begin = places[id(pairs[members[0]])]
+        assert [places[id(pairs[row])] for row in members] == [
+            begin + step for step in range(len(members))
+        ]

@@ -16,10 +16,15 @@ pytest.importorskip("sentence_transformers", reason=REASON)
 pytest.importorskip("zstandard", reason=REASON)
 pytest.importorskip("onnx", reason=REASON)
 
+from sentence_transformers import SentenceTransformer  # noqa: E402
 from transformers import BertConfig, BertModel, ModernBertModel  # noqa: E402
 
+from cmsearch.atlas import places  # noqa: E402
+from cmsearch.codes import System  # noqa: E402
 from cmsearch.encoder.onnx import OnnxEncoder  # noqa: E402
 from cmsearch.errors import TrainingError  # noqa: E402
+from cmsearch.ontology.ontology import Ontology  # noqa: E402
+from cmsearch.ontology.vocabulary import read_vocabulary  # noqa: E402
 from cmsearch.train.export import agreement, export, write_fp32  # noqa: E402
 from cmsearch.train.inference import BLOCK, ONE_BLOCK, Blocks, Inference  # noqa: E402
 from cmsearch.train.model import (  # noqa: E402
@@ -31,7 +36,7 @@ from cmsearch.train.model import (  # noqa: E402
     shape_of,
     take_embeddings,
 )
-from cmsearch.train.reopen import reopen  # noqa: E402
+from cmsearch.train.reopen import export_folder, reopen  # noqa: E402
 from cmsearch.train.tokenizer import SPECIAL, read_corpus, train_tokenizer  # noqa: E402
 
 pytestmark = [
@@ -317,6 +322,38 @@ def test_a_shipped_encoder_opens_again_and_exports_the_same(sized: Path, tmp_pat
     assert all(np.array_equal(table, other[name]) for name, table in one.items())
     with pytest.raises(TrainingError, match="exists; name a new folder"):
         reopen(sized, again)
+
+
+def test_an_encoder_goes_to_other_tools(sized: Path, tuned: Path, tmp_path: Path) -> None:
+    """What ships and what tuning left both open by their path alone."""
+    from transformers import AutoModel
+
+    for number, source in enumerate((sized, tuned)):
+        folder = export_folder(str(source), tmp_path / str(number), max_tokens=128)
+        model = SentenceTransformer(str(folder), device="cpu")
+        assert model.max_seq_length == (512 if source is sized else 128)
+        if source is sized:
+            assert agreement(folder, sized, [*TEXTS, LONG]) > 0.99
+        else:
+            given = SentenceTransformer(str(tuned), device="cpu").encode(TEXTS)
+            assert np.allclose(model.encode(TEXTS), given, atol=1e-6)
+        opened = AutoModel.from_pretrained(folder)
+        own = model[0].auto_model.state_dict()
+        assert all(torch.equal(own[name], value) for name, value in opened.state_dict().items())
+        with pytest.raises(TrainingError, match="exists; name a new folder"):
+            export_folder(str(source), folder, max_tokens=128)
+    with pytest.raises(TrainingError, match="no such folder"):
+        export_folder(str(tmp_path / "none"), tmp_path / "out", max_tokens=128)
+
+
+def test_the_shipped_encoder_computes_what_its_float_form_does(tmp_path: Path) -> None:
+    """int8 against fp32 on 1,000 titles and wordings."""
+    folder = export_folder("shipped", tmp_path / "model", max_tokens=8192)
+    titles = [place.title for place in places(Ontology.load((System.ICD10CM,)), System.ICD10CM)]
+    entries = [entry.text for entry in read_vocabulary()]
+    texts = [*titles[:: len(titles) // 500][:500], *entries[:: len(entries) // 500][:500]]
+    assert len(set(texts)) > 990
+    assert agreement(folder, OnnxEncoder.load().folder, texts) > 0.99
 
 
 def test_another_shape_does_not_open_again(exported: Path, tmp_path: Path) -> None:

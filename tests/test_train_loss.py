@@ -137,14 +137,14 @@ def test_related_cases_by_hand() -> None:
     st.lists(CONCEPTS, min_size=2, max_size=10),
     st.sampled_from([(6,), (6, 4, 2)]),
     st.sampled_from([1.0, 20.0]),
-    st.integers(1, 5),
+    st.integers(0, 5),
 )
 def test_the_loss_equals_a_plain_one(
-    concepts: list[str], dims: tuple[int, ...], scale: float, chunks: int
+    concepts: list[str], dims: tuple[int, ...], scale: float, micro: int
 ) -> None:
     model = MeanOfTokens()
     features = batch(len(concepts))
-    loss = ConceptContrast(model, concepts, scale=scale, dims=dims, chunks=chunks)
+    loss = ConceptContrast(model, concepts, scale=scale, dims=dims, micro=micro)
     found = loss(features, torch.arange(len(concepts))).item()
     expected = naive(model, features, concepts, scale=scale, dims=dims)
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -219,35 +219,37 @@ def test_gradients_flow_to_both_sides_and_training_helps() -> None:
     assert loss(features, labels).item() < first.item() * 0.7
 
 
-# Vectors in chunks
+# Vectors in groups
 
 
 @settings(deadline=None)
-@given(st.integers(1, 12), st.integers(1, 16))
-def test_chunks_change_no_vector(count: int, chunks: int) -> None:
+@given(st.integers(1, 12), st.integers(0, 30))
+def test_groups_change_no_vector(count: int, micro: int) -> None:
     model, features = MeanOfTokens(), batch(count, seed=count)
     whole = [model(one)["sentence_embedding"] for one in features]
-    cut = embed(model, features, chunks=chunks)
+    cut = embed(model, features, micro=micro)
     assert [len(one) for one in cut] == [count, count]
     for one, other in zip(cut, whole, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
 
-def test_chunks_change_no_gradient_and_save_padding() -> None:
-    features = batch(12)
-    gradients = []
-    widths = []
-    for chunks in (1, 4):
+def test_groups_change_no_gradient_and_save_padding() -> None:
+    features, concepts = batch(12), [f"x:{row}" for row in range(12)]
+    gradients, widths = {}, {}
+    for micro in (24, 0, 5):
         model = MeanOfTokens()
-        left, right = embed(model, features, chunks=chunks)
-        (left * right.flip(0)).sum().backward()
-        gradients.append(model.table.weight.grad)
-        widths.append(model.widths)
-    assert torch.allclose(*gradients, atol=1e-6)
-    assert widths[0] == [8]
-    assert len(widths[1]) == 4
-    assert widths[1] == sorted(widths[1])
-    assert widths[1][0] < 8
+        ConceptContrast(model, concepts, dims=(6, 4), micro=micro)(
+            features, torch.arange(12)
+        ).backward()
+        gradients[micro], widths[micro] = model.table.weight.grad, model.widths
+    assert torch.allclose(gradients[24], gradients[0], atol=1e-6)
+    assert torch.allclose(gradients[24], gradients[5], atol=1e-6)
+    assert gradients[24].abs().max() > 1e-3
+    assert widths[24] == [8, 8]  # there, and once more on the way back
+    assert len(widths[0]) == 4
+    assert widths[0] == sorted(widths[0])
+    assert widths[0][0] < 8
+    assert len(widths[5]) == 2 * 5
 
 
 # The teacher

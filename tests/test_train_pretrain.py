@@ -423,6 +423,12 @@ def test_token_embeddings_may_come_from_another_encoder(
     ours = run.model.model.embeddings.tok_embeddings.weight
     assert torch.allclose(ours, given / given.std() * 0.02)
     assert read_embeddings("shipped").shape[1] == 384
+    frozen = build(shards, dataclasses.replace(config, freeze_embeddings=True), tmp_path / "frozen")
+    frozen.go_on(None)
+    assert torch.equal(frozen.model.model.embeddings.tok_embeddings.weight, ours)
+    assert frozen.model.decoder.weight is frozen.model.model.embeddings.tok_embeddings.weight
+    run.go_on(None)
+    assert not torch.equal(ours, given / given.std() * 0.02)
     save_file({"other": torch.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(TrainingError, match="no token embeddings in a model.safetensors or"):
         read_embeddings(str(tmp_path))

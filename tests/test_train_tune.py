@@ -253,6 +253,33 @@ def test_tuning_starts_from_a_pretrained_model(
     assert not torch.equal(after["layers.0.mlp.Wi.weight"], start["layers.0.mlp.Wi.weight"])
 
 
+def test_rounds_look_for_near_misses_anew_and_go_on_after_a_break(
+    sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(steps=8, rounds=2, near_share=0.5, micro=8)
+    seen: list[tuple[int, list[list[int]]]] = []
+    looked_for = module.near_misses
+
+    def noted(model: Any, pairs: Any, **options: Any) -> list[list[int]]:
+        seen.append((len(pairs), looked_for(model, pairs, **options)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(module, "near_misses", noted)
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Journal, "on_save", counting([], stop=True))
+        with pytest.raises(Stopped):
+            tune(config, sources, out)
+    tune(config, sources, out)
+    first, again, second = seen[-3:]
+    assert first == again
+    assert [count for count, _ in (first, second)] == [64, 63]
+    assert first[1] != second[1]
+    assert sum(map(len, second[1])) == 32
+    one, two = (load_file(at / SAFE) for at in (out / "round-1", out / "model"))
+    assert not torch.equal(one["layers.0.mlp.Wi.weight"], two["layers.0.mlp.Wi.weight"])
+
+
 def test_a_start_that_does_not_fit_is_refused(sources: Sources, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"no tokenizer\.json; name the folder of a pretrained"):
         tune(tiny(start=str(tmp_path)), sources, tmp_path / "out")

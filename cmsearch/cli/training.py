@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -129,25 +130,45 @@ def pretrain(
     render.talk().print(f"the model is in {folder}; tune it with start = {str(folder)!r}")
 
 
+class ModelFormat(StrEnum):
+    """What ``train export`` writes."""
+
+    onnx = "onnx"
+    hf = "hf"
+
+
 @train.command("export")
 def export(
-    model: Annotated[Path, typer.Argument(help="A tuned model.")],
+    model: Annotated[str, typer.Argument(help="A tuned model; for hf also shipped.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    name: Annotated[str, typer.Option(help="Name of the encoder, with its version.")],
-    dim: Annotated[int, typer.Option(help="Leading dimensions to keep.")] = 160,
+    name: Annotated[str, typer.Option(help="Name of the encoder, with its version (onnx).")] = "",
+    dim: Annotated[int, typer.Option(help="Leading dimensions to keep (onnx).")] = 160,
     max_tokens: Annotated[int, typer.Option(help="Where longer texts are cut.")] = 8192,
+    format: Annotated[
+        ModelFormat,
+        typer.Option("--format", help="int8 onnx for the index; hf for SentenceTransformer(DIR)."),
+    ] = ModelFormat.onnx,
 ) -> None:
-    """Export a tuned model to int8 ONNX for the index.
+    """Export a tuned model to int8 ONNX for the index, or as a folder for other tools.
 
     Example: cmsearch train export runs/v0/model --out exported --name mine-1
+    Example: cmsearch train export shipped --out encoder --format hf
     """
     from cmsearch.errors import need
 
     for module in (*_LIBRARIES, "onnx"):
         need(module, extra="train")
+    if format is ModelFormat.hf:
+        from cmsearch.train.reopen import export_folder
+
+        render.talk().print(f"{export_folder(model, out, max_tokens=max_tokens)}")
+        return
+    if not name:
+        raise typer.BadParameter("the name of the encoder with its version", param_hint="--name")
     from cmsearch.train.export import export as run
 
-    render.talk().print(f"{run(model, out, name=name, dim=dim, max_tokens=max_tokens)}")
+    folder = run(Path(model), out, name=name, dim=dim, max_tokens=max_tokens)
+    render.talk().print(f"{folder}")
 
 
 @train.command("fuse")

@@ -39,16 +39,26 @@ def sample_pairs(
 
 
 def with_siblings(
-    pairs: Sequence[Pair], *, batch: int, share: float, run: int, seed: int
+    pairs: Sequence[Pair],
+    *,
+    batch: int,
+    share: float,
+    run: int,
+    seed: int,
+    near: Sequence[Sequence[int]] = (),
 ) -> list[Pair]:
     """Return the pairs in an order in which ``share`` of each batch comes in families.
 
-    A family is a run of pairs of one category: the hierarchy's hard negatives.
+    A family is a run of pairs of one category: the hierarchy's hard negatives. Rows in
+    ``near`` stay together as they are there, and spread over the batches as families do.
     """
     chance = random.Random(seed)
     families: dict[str, list[Pair]] = defaultdict(list)
     strangers: list[Pair] = []
-    for pair in pairs:
+    taken = {row for members in near for row in members}
+    for row, pair in enumerate(pairs):
+        if row in taken:
+            continue
         system, _, code = pair.concept.partition(":")
         if system in ("icd10cm", "icd9cm") and chance.random() < share * 1.3:
             families[f"{system}:{code[:3]}"].append(pair)
@@ -59,6 +69,7 @@ def with_siblings(
         for members in families.values()
         for start in range(0, len(members), run)
     ]
+    runs += [[pairs[row] for row in members] for members in near]
     chance.shuffle(runs)
     kin = [pair for members in runs for pair in members]
     batches = max(1, len(pairs) // batch)

@@ -25,11 +25,16 @@ class TuneConfig:
         max_tokens: where training texts are cut.
         bag_steps: steps for the token embeddings alone, before there are layers.
         steps: steps for the whole encoder.
+        rounds: stretches of the second stage; before each the near misses are looked for
+            anew, and the learning rate begins anew.
         batch: pairs a step.
+        micro: texts that go through the model at once, the others computed again on the way
+            back, so that a batch of thousands fits; 0 for all at once.
         bag_rate, rate: peak learning rates of the two stages.
         scale: inverse temperature of InfoNCE.
         dims: Matryoshka widths, the full one first.
         sibling_share: share of a batch that comes in runs of one category.
+        near_share: share of the pairs that come in runs which the model confuses.
         augment_share: share of the queries that are written as people type.
         teacher: a sentence-transformers model by path or name; empty for none.
         snippets: corpus snippets that the teacher explains.
@@ -45,12 +50,15 @@ class TuneConfig:
     max_tokens: int = 32
     bag_steps: int = 600
     steps: int = 1500
+    rounds: int = 1
     batch: int = 256
+    micro: int = 0
     bag_rate: float = 5e-3
     rate: float = 6e-4
     scale: float = 20.0
     dims: tuple[int, ...] = (384, 256, 128)
     sibling_share: float = 0.4
+    near_share: float = 0.0
     augment_share: float = 0.3
     teacher: str = ""
     snippets: int = 60_000

@@ -44,7 +44,12 @@ def export(model_folder: Path, out: Path, *, name: str, dim: int, max_tokens: in
         TrainingError: the folder holds no ModernBERT encoder with mean pooling and ``dim``
             dimensions, or ``out`` holds something else than an exported encoder.
     """
-    core = _open(model_folder, dim=dim)
+    core = open_tuned(model_folder)[0].auto_model
+    if not 0 < dim <= core.config.hidden_size:
+        raise TrainingError(
+            f"{model_folder}: vectors have {core.config.hidden_size} dimensions; {dim} cannot be "
+            "kept"
+        )
     if out.exists() and not (out / CONFIG_FILE).is_file() and (out.is_file() or any(out.iterdir())):
         raise TrainingError(
             f"{out} holds something else than an exported encoder, and exporting replaces all "
@@ -73,15 +78,19 @@ def export(model_folder: Path, out: Path, *, name: str, dim: int, max_tokens: in
     return out
 
 
-def _open(folder: Path, *, dim: int) -> ModernBertModel:
-    """Return the encoder of a tuned model, made sure that ``Inference`` computes the same."""
+def open_tuned(folder: Path) -> SentenceTransformer:
+    """Return a tuned model, made sure that ``Inference`` computes the same.
+
+    Raises:
+        TrainingError: the folder holds no ModernBERT encoder with mean pooling.
+    """
     if not folder.is_dir():
         raise TrainingError(
             f"{folder}: no such folder; name the one that tuning left, runs/X/model"
         )
     try:
         loaded = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-        core: nn.Module = loaded[0].auto_model.eval()
+        core = loaded[0].auto_model.eval()
     except (OSError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise TrainingError(f"{folder}: no encoder that can be opened ({error})") from error
     if not isinstance(core, ModernBertModel):
@@ -89,11 +98,7 @@ def _open(folder: Path, *, dim: int) -> ModernBertModel:
     pooling = getattr(loaded[1], "pooling_mode", None) if len(loaded) > 1 else None
     if pooling != "mean":
         raise TrainingError(f"{folder}: pools by {pooling}; only mean pooling can be exported")
-    if not 0 < dim <= core.config.hidden_size:
-        raise TrainingError(
-            f"{folder}: vectors have {core.config.hidden_size} dimensions; {dim} cannot be kept"
-        )
-    return core
+    return loaded
 
 
 def write_int8(network: nn.Module, path: Path) -> None:

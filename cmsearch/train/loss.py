@@ -8,6 +8,10 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize, pad
+from torch.utils.checkpoint import checkpoint
+
+_GROUPS = 4
+_CODE_LENGTH = 8
 
 
 class ConceptContrast(nn.Module):
@@ -20,7 +24,8 @@ class ConceptContrast(nn.Module):
         concepts: for each training row its concept key (``icd10cm:E11.9``, ``DOID:9351``).
         scale: inverse temperature.
         dims: widths at which the loss is taken (Matryoshka); the first is the full one.
-        chunks: into how many groups of similar length a batch is cut, to save padding.
+        micro: texts that go through the model at once; 0 for all of them, in four groups of
+            similar length, which saves padding.
     """
 
     def __init__(
@@ -30,18 +35,18 @@ class ConceptContrast(nn.Module):
         *,
         scale: float = 20.0,
         dims: Sequence[int] = (384, 256, 128),
-        chunks: int = 4,
+        micro: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
         self.scale = scale
         self.dims = tuple(dims)
-        self.chunks = chunks
+        self.micro = micro
         self.keys = concept_keys(concepts)
 
     def forward(self, features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """Return the loss of a batch; ``labels`` are row numbers of the training set."""
-        left, right = embed(self.model, list(features), chunks=self.chunks)
+        left, right = embed(self.model, list(features), micro=self.micro)
         keys = self.keys[labels.cpu()].to(left.device)
         masked = related(keys, keys)
         masked.fill_diagonal_(False)
@@ -58,25 +63,28 @@ class ConceptContrast(nn.Module):
 class TeacherMatch(nn.Module):
     """Mean squared distance between our vectors and a teacher's, both of length 1."""
 
-    def __init__(self, model: SentenceTransformer, *, weight: float, chunks: int = 4) -> None:
+    def __init__(self, model: SentenceTransformer, *, weight: float, micro: int = 0) -> None:
         super().__init__()
         self.model = model
         self.weight = weight
-        self.chunks = chunks
+        self.micro = micro
 
     def forward(self, features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """Return the loss of a batch; ``labels`` are the teacher's vectors, (n, dim)."""
-        (ours,) = embed(self.model, list(features), chunks=self.chunks)
+        (ours,) = embed(self.model, list(features), micro=self.micro)
         return self.weight * (1 - (ours * labels.to(ours.dtype)).sum(dim=-1)).mean()
 
 
 def embed(
-    model: SentenceTransformer, features: list[dict[str, Tensor]], *, chunks: int
+    model: SentenceTransformer, features: list[dict[str, Tensor]], *, micro: int = 0
 ) -> list[Tensor]:
     """Return the sentence vectors of each column of a batch, (n, dim).
 
-    All columns are sorted by length together and cut into chunks that are padded only
-    to their own longest text, which halves the work on short clinical phrases.
+    All columns are sorted by length together and cut into groups that are padded only
+    to their own longest text, which halves the work on short clinical phrases. With
+    ``micro``, groups are of so many texts, and only their vectors are kept: what leads
+    to them is computed again on the way back (Gao et al., arXiv 2101.06983, by torch's
+    own checkpointing), so that memory does not grow with the batch.
     """
     longest = max(column["input_ids"].shape[1] for column in features)
     joined = {
@@ -88,15 +96,20 @@ def embed(
     lengths = joined["attention_mask"].sum(dim=1)
     order = lengths.argsort(stable=True)
     pieces = []
-    for rows in order.chunk(chunks):
+    for rows in torch.split(order, micro) if micro else order.chunk(_GROUPS):
         width = int(lengths[rows].max())
         piece = {name: tensor[rows, :width] for name, tensor in joined.items()}
-        pieces.append(model(piece)["sentence_embedding"])
+        if micro:
+            pieces.append(checkpoint(_vectors, model, piece, use_reentrant=False))
+        else:
+            pieces.append(_vectors(model, piece))
     vectors = torch.cat(pieces)[order.argsort()]
     return list(torch.split(vectors, [len(column["input_ids"]) for column in features]))
 
 
-_CODE_LENGTH = 8
+def _vectors(model: SentenceTransformer, piece: dict[str, Tensor]) -> Tensor:
+    found: Tensor = model(dict(piece))["sentence_embedding"]
+    return found
 
 
 def concept_keys(concepts: Sequence[str]) -> Tensor:

@@ -24,6 +24,7 @@ class Shape:
 
 
 SIZES = {
+    "micro": Shape(layers=2, width=128, inner=256, heads=2),
     "tiny": Shape(layers=4, width=256, inner=512, heads=4),
     "small": Shape(layers=6, width=384, inner=576, heads=6),
     "base": Shape(layers=12, width=512, inner=768, heads=8),

@@ -222,13 +222,16 @@ def first_model(
         mlm.check_architecture(model)
     if config.embeddings:
         take_embeddings(model.model, read_embeddings(config.embeddings))
+    if config.freeze_embeddings:
+        model.model.embeddings.tok_embeddings.requires_grad_(False)
     return model
 
 
 def _groups(model: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Return the parameters in two groups: matrices decay, norms and biases do not."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
+    """Return what learns in two groups: matrices decay, norms and biases do not."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in learning if p.ndim >= 2]
+    others = [p for p in learning if p.ndim < 2]
     return [
         {"params": matrices, "weight_decay": decay},
         {"params": others, "weight_decay": 0.0},

@@ -23,6 +23,8 @@ class PretrainConfig:
         start: a published checkpoint to go on from, by path or name; empty for none.
         embeddings: an encoder of the same tokenizer whose token embeddings are the first
             ones: a folder, or ``shipped``; empty for random ones.
+        freeze_embeddings: whether these stay as they are, so that masked language modelling
+            does not undo what tuning has taught them.
         local_theta: base of the RoPE of the local layers.
         rate: peak learning rate.
         weight_decay: decoupled, of matrices only.
@@ -41,6 +43,7 @@ class PretrainConfig:
     size: str = "small"
     start: str = ""
     embeddings: str = ""
+    freeze_embeddings: bool = False
     local_theta: float = 10_000.0
     rate: float = 1e-3
     weight_decay: float = 0.01

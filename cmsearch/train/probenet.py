@@ -14,12 +14,11 @@ from torch.nn.functional import cross_entropy, normalize
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
 from cmsearch.encoder.hub import find_folder
-from cmsearch.encoder.onnx import CONFIG_FILE, OnnxEncoder
+from cmsearch.encoder.onnx import OnnxEncoder
 from cmsearch.errors import TrainingError
 from cmsearch.train.probedata import Labelled
-from cmsearch.train.reopen import reopen
+from cmsearch.train.reopen import exported_folder, reopen
 
-SHIPPED = "shipped"
 _TOKENS_AT_ONCE = 8_192
 _HEAD_STEPS = 60
 
@@ -66,8 +65,8 @@ def open_probed(source: str, *, device: str, scratch: Path) -> Probed:
         TrainingError: its tokenizer does not say where words begin.
     """
     name = source
-    exported = OnnxEncoder.load().folder if source == SHIPPED else Path(source).expanduser()
-    if (exported / CONFIG_FILE).is_file():
+    exported = exported_folder(source)
+    if exported is not None:
         name = OnnxEncoder.load(exported).identity.name
         made = scratch / name
         folder = made if made.exists() else reopen(exported, made)

@@ -1,4 +1,4 @@
-"""From the files that ship back to a model folder: for probing, tuning on, exporting again.
+"""From the files that ship back to a model folder: for other tools, probing, tuning on.
 
 Weights come back as they were rounded for shipping; exporting them again rounds nothing
 further, because every row has its largest weight on the scale's end already.
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from transformers import ModernBertModel
 
-from cmsearch.encoder.onnx import MODEL_FILE, TOKENIZER_FILE, OnnxEncoder
+from cmsearch.encoder.onnx import CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE, OnnxEncoder
 from cmsearch.errors import TrainingError
+from cmsearch.train.export import open_tuned
 from cmsearch.train.model import (
     SIZES,
     Shape,
@@ -31,6 +32,35 @@ from cmsearch.train.model import (
 _PRODUCTS = ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")
 _PROBES = ("chest pain", "fracture of the lower end of the left radius", "htn", "type 2 diabetes")
 _LEAST = 0.99
+SHIPPED = "shipped"
+
+
+def exported_folder(source: str) -> Path | None:
+    """Return the exported encoder that a path or ``shipped`` names, None if it is none."""
+    folder = OnnxEncoder.load().folder if source == SHIPPED else Path(source).expanduser()
+    return folder if (folder / CONFIG_FILE).is_file() else None
+
+
+def export_folder(source: str, out: Path, *, max_tokens: int) -> Path:
+    """Write an encoder as a folder for sentence-transformers and transformers; return it.
+
+    Args:
+        source: ``shipped``, a folder that ``export`` wrote, or a tuned model.
+        out: the folder to write, which must not exist.
+        max_tokens: where the texts of a tuned model are cut.
+
+    Raises:
+        TrainingError: there is no encoder of ours, or ``out`` exists.
+    """
+    exported = exported_folder(source)
+    if exported is not None:
+        return reopen(exported, out)
+    if out.exists():
+        raise TrainingError(f"{out} exists; name a new folder")
+    model = open_tuned(Path(source).expanduser())
+    model.max_seq_length = max_tokens
+    model.save_pretrained(str(out))
+    return out
 
 
 def reopen(exported: Path, out: Path) -> Path:

@@ -39,9 +39,12 @@ from cmsearch.train.model import (
     take_embeddings,
     tokenizer_of,
 )
+from cmsearch.train.nearmisses import near_misses
 from cmsearch.train.teacher import Teacher, snippets
 from cmsearch.train.terms import Pair, Terms, read_terms, tabular_file
 from cmsearch.train.tokenizer import read_corpus, train_tokenizer
+
+_RUN = 8  # pairs that stand together in a batch because they are hard to tell apart
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +181,22 @@ def _whole(
         terms.pairs, config.weights, count=contrast_steps * config.batch, seed=config.seed + 1
     )
     model = _save_and_open(start, tokenizer, out / "start", config)
-    _fit(model, config, pairs, lessons, out / "run", rate=config.rate, batch=config.batch)
+    for number in range(config.rounds):
+        done = out / f"round-{number + 1}"
+        if (done / "model.safetensors").is_file():
+            model = as_sentence_transformer(done, max_tokens=config.max_tokens, device=device())
+            continue
+        run = out / ("run" if config.rounds == 1 else f"run-{number + 1}")
+        steps_before = (contrast_steps * at // config.rounds for at in (number, number + 1))
+        part = slice(*(steps * config.batch for steps in steps_before))
+        taught = lessons.shard(config.rounds, number) if lessons is not None else None
+        _fit(
+            model, config, pairs[part], taught, run, rate=config.rate, batch=config.batch,
+            near_share=config.near_share,
+        )  # fmt: skip
+        if number + 1 < config.rounds:
+            model[0].auto_model.save_pretrained(done)
+            tokenizer.save_pretrained(done)
     model.save_pretrained(str(out / "model"))
     return out / "model"
 
@@ -200,15 +218,20 @@ def _fit(
     *,
     rate: float,
     batch: int,
+    near_share: float = 0.0,
     keep: bool = True,
 ) -> None:
     """Run the trainer over the pairs in their order, from its last checkpoint if any."""
-    ordered = with_siblings(pairs, batch=batch, share=config.sibling_share, run=8, seed=config.seed)
+    near = near_misses(model, pairs, share=near_share, run=_RUN, seed=config.seed)
+    ordered = with_siblings(
+        pairs, batch=batch, share=config.sibling_share, run=_RUN, seed=config.seed, near=near
+    )
     texts = augment_queries(ordered, share=config.augment_share, seed=config.seed)
     queries, targets = zip(*texts, strict=True)
     contrast = ConceptContrast(
-        model, [pair.concept for pair in ordered], scale=config.scale, dims=config.dims
-    )
+        model, [pair.concept for pair in ordered], scale=config.scale, dims=config.dims,
+        micro=config.micro,
+    )  # fmt: skip
     data = {
         "pairs": Dataset.from_dict(
             {"anchor": queries, "positive": targets, "label": range(len(queries))}
@@ -217,7 +240,7 @@ def _fit(
     losses: dict[str, torch.nn.Module] = {"pairs": contrast}
     if lessons is not None:
         data["lessons"] = lessons
-        losses["lessons"] = TeacherMatch(model, weight=config.teacher_weight)
+        losses["lessons"] = TeacherMatch(model, weight=config.teacher_weight, micro=config.micro)
     steps = (len(ordered) + (len(lessons) if lessons is not None else 0)) // batch
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
