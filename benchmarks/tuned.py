@@ -19,7 +19,8 @@ from cmsearch.train.config import TuneConfig
 from cmsearch.train.export import export
 from cmsearch.train.tune import Sources, tune
 
-DIM = 160
+# Of all encoders of a study, whatever their width.
+DIM = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,7 @@ class Bench:
             model = out / "model"
             if not (model / "modules.json").is_file():
                 tune(config, sources, out)
-            dim = min(DIM, min(config.dims))
-            exported = export(model, out / "exported", name=name, dim=dim, max_tokens=512)
+            exported = export(model, out / "exported", name=name, dim=DIM, max_tokens=512)
             peer = open_peer(str(exported), self.forms)
             for stem, path in paths.items():
                 write_run(path, rank_cases(peer, self.cases[stem]), self.cases[stem])
