@@ -42,6 +42,18 @@ FEATURES = (
     "depth",
     "old",
 )
+# What the words of query and forms say; the dense half is ranked without it.
+OF_WORDS = (
+    "covered_query",
+    "covered_form",
+    "overlap",
+    "overlap_below_best",
+    "same_words",
+    "title_overlap",
+    "unknown_words",
+    "extra_words",
+)
+FUSION_FILE, DENSE_FILE = "fusion.json", "fusion_dense.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +75,12 @@ class Fusion:
     linear: Matrix
 
     @classmethod
-    def load(cls) -> Fusion:
-        """Return the fusion that ships with cmsearch."""
-        text = files("cmsearch").joinpath("fusion.json").read_text(encoding="utf-8")
+    def load(cls, name: str = FUSION_FILE) -> Fusion:
+        """Return a fusion that ships with cmsearch: of both halves, or of the dense one alone."""
+        text = files("cmsearch").joinpath(name).read_text(encoding="utf-8")
         values = json.loads(text)
         if values.pop("features") != list(FEATURES):
-            raise ValueError("fusion.json was fitted on other features than the code computes")
+            raise ValueError(f"{name} was fitted on other features than the code computes")
         return cls(**{name: np.asarray(array, dtype=np.float32) for name, array in values.items()})
 
     @classmethod
@@ -107,3 +119,10 @@ class Fusion:
         logits = np.clip(self.logits(features), -80.0, 80.0)  # beyond, exp overflows
         found: Matrix = (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
         return found
+
+
+def without_words(features: Matrix) -> Matrix:
+    """Return features, (n, f), with all 0 that the words of query and forms say."""
+    kept = np.array([name not in OF_WORDS for name in FEATURES], dtype=np.float32)
+    found: Matrix = features * kept
+    return found

@@ -10,11 +10,12 @@ from cmsearch.candidates import gather
 from cmsearch.codes import System
 from cmsearch.errors import CasesError
 from cmsearch.filters import Filters, Gate
-from cmsearch.fusion import FEATURES
+from cmsearch.fusion import DENSE_FILE, FEATURES, Fusion, Matrix, without_words
 from cmsearch.query import understand
 from cmsearch.search import Index
+from cmsearch.types import Why
 
-_HALVES = {"dense": "cosine", "lexical": "overlap"}
+_HALVES = ("dense", "cosine", "lexical")
 
 
 class IndexRanker:
@@ -23,16 +24,18 @@ class IndexRanker:
     Args:
         index: the open index.
         system: the code system of the hits.
-        only: ``dense`` (the best cosine of a concept's forms) or ``lexical`` (the best
-            overlap of weighted words) for one half alone; empty for the whole search.
+        only: one half alone: ``dense`` (what the vectors found, scored by a fusion that
+            sees no words), ``cosine`` (the same by the best cosine of a concept's forms) or
+            ``lexical`` (the best overlap of weighted words); empty for the whole search.
     """
 
     def __init__(self, index: Index, system: System, *, only: str = "") -> None:
         if only and only not in _HALVES:
-            raise CasesError(f"no half is called {only!r}; the halves are dense and lexical")
+            raise CasesError(f"no half is called {only!r}; they are {', '.join(_HALVES)}")
         self._index = index
         self._system = system
         self._only = only
+        self._dense = Fusion.load(DENSE_FILE)
 
     @property
     def name(self) -> str:
@@ -58,6 +61,16 @@ class IndexRanker:
             index=files.vectors,
             allowed=Gate.of((self._system,), "").forms,
         )
-        scores = found.features[:, FEATURES.index(_HALVES[self._only])]
-        order = np.lexsort((found.codes, -scores))
+        scores = self._scores(found.features)
+        by_words = np.array([why is Why.LEXICAL for why in found.why], dtype=np.bool_)
+        kept = np.flatnonzero(by_words <= (self._only == "lexical"))
+        order = kept[np.lexsort((found.codes[kept], -scores[kept]))]
         return [(found.codes[i].decode(), float(scores[i])) for i in order[:k]]
+
+    def _scores(self, features: Matrix) -> Matrix:
+        if self._only == "dense":
+            return self._dense.probabilities(without_words(features))
+        column: Matrix = features[
+            :, FEATURES.index("cosine" if self._only == "cosine" else "overlap")
+        ]
+        return column

@@ -338,12 +338,24 @@ def test_eval_as_json(cases, tmp_path):
     assert "recall@5" in said("eval", str(cases))
 
 
-def test_eval_of_one_half(cases):
-    (dense,) = json.loads(said("eval", str(cases), "--only", "dense", "--format", "json"))[
-        "rankers"
+def test_eval_of_one_half(cases, tmp_path):
+    found = {}
+    for half in ("dense", "cosine", "lexical"):
+        path = tmp_path / f"{half}.jsonl"
+        asked = ["eval", str(cases), "--only", half, "--format", "json", "--save-run", str(path)]
+        (ranker,) = json.loads(said(*asked))["rankers"]
+        assert ranker["name"] == f"cmsearch {half}"
+        lines = map(json.loads, path.read_text("utf-8").splitlines())
+        found[half] = [[(hit["code"], hit["score"]) for hit in line["hits"]] for line in lines]
+    cosines = [score for hits in found["cosine"] for _, score in hits]
+    assert all(-1 <= score <= 1.0001 for score in cosines)
+    assert found["dense"] != found["cosine"] != found["lexical"]
+    same = [
+        len({code for code, _ in one} & {code for code, _ in other}) / max(1, len(one))
+        for one, other in zip(found["dense"], found["cosine"], strict=True)
     ]
-    assert dense["name"] == "cmsearch dense"
-    assert "dense and lexical" in refusal("eval", str(cases), "--only", "both")
+    assert sum(same) / len(same) > 0.5  # another order of much the same codes
+    assert "dense, cosine, lexical" in refusal("eval", str(cases), "--only", "both")
 
 
 # Errors: exit code 1 and one line; usage: exit code 2

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from cmsearch.fusion import FEATURES, Fusion
+from cmsearch.fusion import DENSE_FILE, FEATURES, OF_WORDS, Fusion, without_words
 
 COUNT = len(FEATURES)
 
@@ -131,3 +131,16 @@ def test_a_candidate_scores_the_same_in_any_company(table):
     fusion = random_fusion(4)
     alone = np.concatenate([fusion.logits(row[None]) for row in table])
     assert np.allclose(alone, fusion.logits(table), rtol=1e-4, atol=1e-3)
+
+
+def test_the_fusion_of_the_dense_half_sees_no_words():
+    dense = Fusion.load(DENSE_FILE)
+    random = np.random.default_rng(2)
+    some = random.normal(size=(20, COUNT)).astype(np.float32)
+    others = some.copy()
+    words = [FEATURES.index(name) for name in OF_WORDS]
+    others[:, words] = random.normal(size=(20, len(words)))
+    same = dense.logits(without_words(some))
+    assert np.array_equal(same, dense.logits(without_words(others)))
+    assert same.std() > 0.1
+    assert not np.allclose(Fusion.load().logits(some), Fusion.load().logits(others))

@@ -51,7 +51,9 @@ def evaluate(
     only: Annotated[
         str,
         typer.Option(
-            "--only", help="Rank with one half alone, to compare: dense or lexical.", metavar="HALF"
+            "--only",
+            help="Rank with one half alone: dense, cosine (dense, unscored) or lexical.",
+            metavar="HALF",
         ),
     ] = "",
     format: Annotated[ReportFormat, typer.Option("--format", help="table or json.")] = (

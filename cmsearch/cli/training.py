@@ -174,19 +174,20 @@ def export(
 @train.command("fuse")
 def fuse(
     terms: Annotated[Path, typer.Option(help="Folder of terminology tables (*.tsv.gz).")],
-    out: Annotated[Path, typer.Option(help="The fusion file to write.")],
+    out: Annotated[Path, typer.Option(help="Folder for fusion.json and fusion_dense.json.")],
     index: Annotated[Path, typer.Option("--index", metavar="DIR", help="Index to fit on.")],
 ) -> None:
     """Fit the fusion of both halves on the wordings that were held out from tuning.
 
-    Example: cmsearch train fuse --terms terms --index indexes/default --out fusion.json
+    Beside it the one that ranks the dense half alone, to compare.
+    Example: cmsearch train fuse --terms terms --index indexes/default --out cmsearch
     """
     from cmsearch.errors import need
 
     need("torch", extra="train")
-    from cmsearch.train.fuse import fit_to_file
+    from cmsearch.train.fuse import fit_to_files
 
-    first, five = fit_to_file(terms, index, out)
+    first, five = fit_to_files(terms, index, out)
     render.talk().print(
         f"{out}: on a fifth that it was not fitted on, recall@1 {first:.3f}, recall@5 {five:.3f}"
     )

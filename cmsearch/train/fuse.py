@@ -16,7 +16,14 @@ from cmsearch.encoder import open_encoder
 from cmsearch.errors import TrainingError
 from cmsearch.filters import Gate
 from cmsearch.formtable import VOCABULARY_FORM, FormTable, Ids
-from cmsearch.fusion import FEATURES, Fusion, Matrix
+from cmsearch.fusion import (
+    DENSE_FILE,
+    FEATURES,
+    FUSION_FILE,
+    Fusion,
+    Matrix,
+    without_words,
+)
 from cmsearch.index import open_index
 from cmsearch.lexicon import Lexicon
 from cmsearch.query import understand
@@ -145,11 +152,18 @@ def fit(found: Sequence[Example], *, hidden: int = 16, steps: int = 1500, seed: 
     return Fusion(mean=mean, scale=scale, **arrays)
 
 
-def fit_to_file(terms: Path, index: Path, out: Path, *, seed: int = 1) -> tuple[float, float]:
+def fit_to_files(terms: Path, index: Path, out: Path, *, seed: int = 1) -> tuple[float, float]:
     """Fit the fusion on held-out wordings and write it; return recall@1 and recall@5.
 
     The two figures are of a fifth of the wordings, by a fusion fitted on the others; the
-    one that is written was fitted on all of them.
+    one that is written was fitted on all of them. Beside it is written the one that ranks
+    the dense half alone.
+
+    Args:
+        terms: folder of terminology tables.
+        index: the index to fit on.
+        out: folder of the two files.
+        seed: of the order of the wordings and of the fit.
     """
     files = open_index(index)
     opened = Index(files, open_encoder(files.manifest.encoder_source), Fusion.neutral())
@@ -158,7 +172,11 @@ def fit_to_file(terms: Path, index: Path, out: Path, *, seed: int = 1) -> tuple[
     found = examples(opened, pairs)
     cut = len(found) * 4 // 5
     measured = accuracy(fit(found[:cut], seed=seed), found[cut:])
-    out.write_text(fit(found, seed=seed).to_json() + "\n", encoding="utf-8")
+    blind = [Example(without_words(item.features), item.right) for item in found]
+    out.mkdir(parents=True, exist_ok=True)
+    for name, given in ((FUSION_FILE, found), (DENSE_FILE, blind)):
+        text = fit(given, seed=seed).to_json()
+        (out / name).write_text(text + "\n", encoding="utf-8")
     return measured
 
 
