@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from cmsearch.notes.injuries import is_injury
 from cmsearch.notes.problems import DIAGNOSES
 from cmsearch.notes.proposals import Proposal, merged, ordered
 from cmsearch.notes.visit import Stated
-from cmsearch.rows import ConceptRow
 
 # What becomes of the chance of a finding in a note that lists its problems: hardly any but
 # those are coded. Measured as shares, docs/results.md.
@@ -29,7 +29,7 @@ def beside_problems(found: Sequence[Proposal], stated: Sequence[Stated]) -> list
         found: what the whole note mentions.
         stated: the codes of the problems that it lists.
     """
-    causes = _causes(found) if any(_is_injury(one.concept) for one in stated) else frozenset()
+    causes = _causes(found) if any(is_injury(one.concept) for one in stated) else frozenset()
     fewer = [
         replace(
             item,
@@ -46,14 +46,26 @@ def beside_problems(found: Sequence[Proposal], stated: Sequence[Stated]) -> list
     )
 
 
+def with_injuries(found: Sequence[Proposal], stated: Sequence[Stated]) -> list[Proposal]:
+    """Return the proposals of a note without a list of problems, and of the injuries it names."""
+    if not stated:
+        return list(found)
+    causes = _causes(found)
+    rest = [
+        replace(item, chance=max(item.chance, _CAUSE)) if item.concept.id in causes else item
+        for item in found
+    ]
+    named = [
+        Proposal(one.concept, _chance(one.score), stated=(one,), missing=one.missing)
+        for one in stated
+    ]
+    return merged(named + rest)
+
+
 def _share(item: Proposal) -> float:
     """Return how much of its chance a finding keeps in a note that lists its problems."""
     listed = any(match.found.section in DIAGNOSES for match in item.matches)
     return _BESIDE_PROBLEMS if listed else _OUTSIDE
-
-
-def _is_injury(concept: ConceptRow) -> bool:
-    return concept.code.startswith("S") or "T07" <= concept.code[:3] <= "T34"
 
 
 def _causes(found: Iterable[Proposal]) -> frozenset[int]:

@@ -20,8 +20,9 @@ from cmsearch.notes.choice import Choice
 from cmsearch.notes.codebook import Codebook
 from cmsearch.notes.coderules import CHOOSING, apply_rules
 from cmsearch.notes.evidence import evidence, why
+from cmsearch.notes.injuries import injuries, is_injury, told
 from cmsearch.notes.linking import Candidate, beside, strength
-from cmsearch.notes.listed import beside_problems
+from cmsearch.notes.listed import beside_problems, with_injuries
 from cmsearch.notes.patient import patient
 from cmsearch.notes.pregnancy import with_pregnancy
 from cmsearch.notes.problems import problems
@@ -210,22 +211,25 @@ class Coder:
         return ordered(merged(likely + rest))
 
     def _of_problems(self, reading: Reading, found: Sequence[Proposal]) -> list[Proposal]:
-        """Return the proposals of a note that lists its problems; as they are otherwise."""
+        """Return the proposals of a note with its problems, or its injuries if it lists none."""
         listed = problems(reading.text, reading.segments)
-        if not listed:
-            return list(found)
-        places = [(problem.begin, problem.end) for problem in listed]
+        named = listed or injuries(reading.text, reading.segments)
+        places = [told(reading.text, problem) for problem in named]
         said = contexts(reading.text, reading.segments, places)
-        listed = [
+        named = [
             problem
-            for problem, context in zip(listed, said, strict=True)
+            for problem, context in zip(named, said, strict=True)
             if context.assertion not in HELD_BACK
+            and (listed or context.assertion is not Assertion.HISTORICAL)
         ]
         around = frozenset(word.stem for word in reading.words)
         sex = patient(reading.text).sex
         if sex is not None:
             around |= {stem(sex.value)}
-        return beside_problems(found, self._problems.code(reading.text, listed, around))
+        if listed:
+            return beside_problems(found, self._problems.code(reading.text, named, around))
+        stated = self._problems.code(reading.text, named, around, among=is_injury)
+        return with_injuries(found, stated)
 
     def _search(self, words: str, count: int) -> Sequence[Hit]:
         return self.index.search([words], k=count, filters=Filters(systems=(System.ICD10CM,)))[0]

@@ -30,7 +30,7 @@ _UNCERTAIN = re.compile(
 )
 _CUT = re.compile(
     r"\s*(?:[,;]\s+(?:and\s+)?|\s+and\s+|\s+with\s+|"
-    r"\s+(?:due to|secondary to|consistent with|in the setting of)\s+|"
+    r"\s+(?:due to|after an?|secondary to|consistent with|in the setting of)\s+|"
     r"(?<!acute)\s+(?:superimposed )?on\s+(?=chronic|ckd|esrd|underlying))",
     re.IGNORECASE,
 )
@@ -108,18 +108,28 @@ class ProblemCoder:
         self._experience = experience
         self._hits: dict[str, Sequence[Hit]] = {}
 
-    def code(self, text: str, found: Sequence[Problem], around: Set[str]) -> list[Stated]:
+    def code(
+        self,
+        text: str,
+        found: Sequence[Problem],
+        around: Set[str],
+        *,
+        among: Callable[[ConceptRow], bool] | None = None,
+    ) -> list[Stated]:
         """Return the codes of the problems of a note, in its order.
 
         Args:
             text: the note.
             found: its problems.
             around: the stems of all its words, and of the patient's sex.
+            among: whether a code is of the kind that the problems are known to be; then
+                each is coded as a whole.
         """
         coded: dict[int, Stated] = {}
         for problem in found[:_MOST_PROBLEMS]:
-            for begin, end in self._parts(text, problem, around):
-                for stated in self._one(text, begin, end, problem.segment, around):
+            whole = [(problem.begin, problem.end)]
+            for begin, end in whole if among else self._parts(text, problem, around):
+                for stated in self._one(text, begin, end, problem.segment, around, among):
                     kept = coded.get(stated.concept.id)
                     if kept is None or kept.score < stated.score:
                         coded[stated.concept.id] = stated
@@ -157,11 +167,21 @@ class ProblemCoder:
         return parts
 
     def _one(
-        self, text: str, begin: int, end: int, segment: Segment, around: Set[str]
+        self,
+        text: str,
+        begin: int,
+        end: int,
+        segment: Segment,
+        around: Set[str],
+        among: Callable[[ConceptRow], bool] | None,
     ) -> list[Stated]:
         said = modifiers(text, segment, begin, end).encounter
         encounter = _ENCOUNTERS[said] if said is not None else "A"
-        ranked = self._ranked(text[begin:end], around, encounter)
+        ranked = [
+            one
+            for one in self._ranked(text[begin:end], around, encounter)
+            if among is None or all(map(among, one[2].concepts))
+        ]
         if not ranked:
             return []
         score, matched, specific = ranked[0]
