@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from cmsearch.notes.brief import beside_statements
 from cmsearch.notes.injuries import is_injury
 from cmsearch.notes.problems import DIAGNOSES
 from cmsearch.notes.proposals import Proposal, merged, ordered
@@ -46,18 +47,18 @@ def beside_problems(found: Sequence[Proposal], stated: Sequence[Stated]) -> list
     )
 
 
-def with_injuries(found: Sequence[Proposal], stated: Sequence[Stated]) -> list[Proposal]:
-    """Return the proposals of a note without a list of problems, and of the injuries it names."""
+def beside_findings(found: Sequence[Proposal], stated: Sequence[Stated]) -> list[Proposal]:
+    """Return the proposals of a note without a list of problems, and of what it states."""
     if not stated:
         return list(found)
-    causes = _causes(found)
-    rest = [
-        replace(item, chance=max(item.chance, _CAUSE)) if item.concept.id in causes else item
-        for item in found
-    ]
     named = [
         Proposal(one.concept, _chance(one.score), stated=(one,), missing=one.missing)
         for one in stated
+    ]
+    causes = _causes(found) if any(is_injury(one.concept) for one in stated) else frozenset()
+    rest = [
+        replace(item, chance=max(item.chance, _CAUSE)) if item.concept.id in causes else item
+        for item in beside_statements(found, named)
     ]
     return merged(named + rest)
 

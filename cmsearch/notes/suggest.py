@@ -16,13 +16,14 @@ from cmsearch.codes import Code, System
 from cmsearch.errors import CodeError
 from cmsearch.filters import Filters
 from cmsearch.notes.assertion import contexts
+from cmsearch.notes.brief import apart, is_brief, statements
 from cmsearch.notes.choice import Choice
 from cmsearch.notes.codebook import Codebook
 from cmsearch.notes.coderules import CHOOSING, apply_rules
 from cmsearch.notes.evidence import evidence, why
 from cmsearch.notes.injuries import injuries, is_injury, told
 from cmsearch.notes.linking import Candidate, beside, strength
-from cmsearch.notes.listed import beside_problems, with_injuries
+from cmsearch.notes.listed import beside_findings, beside_problems
 from cmsearch.notes.patient import patient
 from cmsearch.notes.pregnancy import with_pregnancy
 from cmsearch.notes.problems import problems
@@ -214,6 +215,7 @@ class Coder:
         """Return the proposals of a note with its problems, or its injuries if it lists none."""
         listed = problems(reading.text, reading.segments)
         named = listed or injuries(reading.text, reading.segments)
+        brief = [] if listed or not is_brief(reading) else statements(reading, found)
         places = [told(reading.text, problem) for problem in named]
         said = contexts(reading.text, reading.segments, places)
         named = [
@@ -229,7 +231,8 @@ class Coder:
         if listed:
             return beside_problems(found, self._problems.code(reading.text, named, around))
         stated = self._problems.code(reading.text, named, around, among=is_injury)
-        return with_injuries(found, stated)
+        stated = apart([*stated, *self._problems.code(reading.text, brief, around, whole=True)])
+        return beside_findings(found, stated)
 
     def _search(self, words: str, count: int) -> Sequence[Hit]:
         return self.index.search([words], k=count, filters=Filters(systems=(System.ICD10CM,)))[0]

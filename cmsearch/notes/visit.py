@@ -114,6 +114,7 @@ class ProblemCoder:
         found: Sequence[Problem],
         around: Set[str],
         *,
+        whole: bool = False,
         among: Callable[[ConceptRow], bool] | None = None,
     ) -> list[Stated]:
         """Return the codes of the problems of a note, in its order.
@@ -122,13 +123,16 @@ class ProblemCoder:
             text: the note.
             found: its problems.
             around: the stems of all its words, and of the patient's sex.
-            among: whether a code is of the kind that the problems are known to be; then
-                each is coded as a whole.
+            whole: code each as a whole, not in parts.
+            among: whether a code is of the kind that the problems are known to be; such
+                problems are coded as a whole.
         """
         coded: dict[int, Stated] = {}
         for problem in found[:_MOST_PROBLEMS]:
-            whole = [(problem.begin, problem.end)]
-            for begin, end in whole if among else self._parts(text, problem, around):
+            parts = [(problem.begin, problem.end)]
+            if not whole and among is None:
+                parts = self._parts(text, problem, around)
+            for begin, end in parts:
                 for stated in self._one(text, begin, end, problem.segment, around, among):
                     kept = coded.get(stated.concept.id)
                     if kept is None or kept.score < stated.score:

@@ -1,0 +1,149 @@
+"""Notes without sections: the injuries they tell of, and brief ones that are all subject."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from real_index import real_home
+
+import cmsearch
+from cmsearch.notes.brief import LONGEST_BRIEF, apart
+from cmsearch.notes.injuries import injuries, told
+from cmsearch.notes.layout import segments
+from cmsearch.notes.rules import rows
+from cmsearch.notes.visit import Stated
+from cmsearch.rows import ConceptRow
+
+LONG = "He has hypertension and walks with a cane in the garden every day. " * 30
+
+
+@cache
+def real():
+    return cmsearch.Index.open(real_home() / "indexes" / "default")
+
+
+def named(text):
+    return [text[found.begin : found.end] for found in injuries(text, segments(text))]
+
+
+def codes(text, **options):
+    return [item.code.value for item in real().suggest([text], **options)[0]]
+
+
+# Which words name an injury
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("She slipped on ice and broke her right hip.", ["broke her right hip"]),
+        ("Closed fracture of the left distal radius after a fall.",
+         ["Closed fracture of the left distal radius"]),
+        ("Fractures of the left radius and ulna.", ["Fractures of the left radius"]),
+        ("Rib fractures left 4-6, concussion without loss of consciousness.",
+         ["Rib fractures left", "concussion without loss of consciousness"]),
+        ("Laceration of the right hand with a kitchen knife.", ["Laceration of the right hand"]),
+        ("Pathological fracture of the femur. Stress fracture of the tibia.", []),
+        ("Heart burn after meals. A comminuted fracture.", []),
+    ],
+)  # fmt: skip
+def test_injuries_are_named_with_their_site(text, expected):
+    assert named(text) == expected
+
+
+def test_what_an_injury_goes_without_does_not_deny_it():
+    text = "Concussion without loss of consciousness."
+    (found,) = injuries(text, segments(text))
+    assert text[slice(*told(text, found))] == "Concussion"
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="fracture of the left hip and,. -/\n", max_size=200))
+def test_injuries_lie_in_the_text_one_after_the_other(text):
+    places = [(found.begin, found.end) for found in injuries(text, segments(text))]
+    assert all(0 <= begin < end <= len(text) for begin, end in places)
+    assert all(one[1] <= other[0] for one, other in zip(places, places[1:], strict=False))
+
+
+def test_the_words_are_data_in_one_role_each():
+    for table in ("injuries", "statements"):
+        words = [word for word, _, _ in rows(table)]
+        assert len(words) == len(set(words))
+    assert {role for _, role, _ in rows("injuries")} == {"head", "not", "beside", "site"}
+
+
+# From sentences to codes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The patient slipped on ice and broke her right hip.", {"S72.001A", "W00.9XXA"}),
+        ("Laceration of the right hand with a kitchen knife.", {"S61.411A"}),
+        ("Sprained right ankle playing soccer.", {"S93.401A", "Y93.66"}),
+        ("Follow up of a fracture of the left clavicle, healing well.", {"S42.002D"}),
+        ("Assessment: Closed fracture of the left distal radius after a fall from a ladder.",
+         {"S52.502A", "W11.XXXA"}),
+        ("Family history: mother with hip fracture.", set()),
+        ("He denies a dislocation of the shoulder. No fracture of the hip.", set()),
+    ],
+)  # fmt: skip
+def test_injuries_in_sentences_are_coded(text, expected):
+    assert set(codes(text)) == expected
+
+
+def test_injuries_are_coded_in_long_notes_too():
+    assert "S72.001A" in codes(LONG + "Then she broke her right hip. " + LONG)
+    assert len(LONG.split()) > 2 * LONGEST_BRIEF
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "without"),
+    [
+        ("Presents with cellulitis of the left lower leg.", "L03.116", "L03.90"),
+        ("Migraine with aura, not intractable.", "G43.109", "G43.01"),
+        ("58 yo M with CHF, COPD and CKD stage 3.", "N18.30", "N18.1"),
+        ("Patient with schizophrenia, suicidal ideation.", "R45.851", "T14.91XA"),
+        ("MRI shows a herniated disc at L4-L5.", "M51.26", "M51.2"),
+    ],
+)
+def test_a_brief_note_is_coded_by_what_it_states(text, expected, without):
+    found = codes(text)
+    assert expected in found
+    assert without not in found
+
+
+def test_a_condition_in_passing_counts_in_a_brief_note_alone():
+    said = "Patient with schizophrenia. "
+    assert "F20.9" in codes(said)
+    assert "F20.9" not in codes(LONG + said + LONG)
+
+
+def test_what_is_not_there_is_not_stated():
+    found = codes("No schizophrenia. Mother had schizophrenia. He denies any hip fracture.")
+    assert not any(code.startswith(("F20", "S72")) for code in found)
+
+
+def test_the_coders_of_the_benchmark_are_followed_as_before():
+    said = "Patient with schizophrenia who broke her right hip."
+    assert not {"F20.9", "S72.001A"} & set(codes(said, code_negated=True))
+
+
+# Statements that overlap
+
+
+def stated(code, score, begin, end):
+    concept = ConceptRow(0, "icd10cm", code, code, "code", None, True, "", "", "{}")
+    return Stated(concept, score, begin, end, "", "", "")
+
+
+def test_of_overlapping_statements_one_stays():
+    whole, part = stated("O24.410", 3.0, 0, 40), stated("O24.419", 4.0, 0, 20)
+    other = stated("H65.01", 2.0, 50, 90)
+    surer = stated("H66.91", 3.5, 50, 70)
+    both = [stated("S82.1", 1.0, 100, 110), stated("S82.2", 1.0, 100, 110)]
+    unsure = stated("R52", -3.0, 200, 210)
+    assert apart([whole, part, other, surer, *both, unsure]) == [whole, surer, *both]
