@@ -132,6 +132,14 @@ def test_the_coders_of_the_benchmark_are_followed_as_before():
     assert not {"F20.9", "S72.001A"} & set(codes(said, code_negated=True))
 
 
+def test_an_injury_is_a_mention():
+    text = "She slipped and broke her right hip; no fracture of the wrist."
+    (found,) = real().mentions([text])
+    by_text = {mention.text: mention for mention in found}
+    assert by_text["broke her right hip"].hits[0].code.value.startswith("S72.00")
+    assert by_text["fracture of the wrist"].assertion.value == "negated"
+
+
 # Statements that overlap
 
 

@@ -1,7 +1,7 @@
 """The codable mentions of a note, each with its best codes: for those who want them alone.
 
-A mention is a form of a code that the note may have, or a name of a condition that the
-tagger finds and no form spells; the codes of the latter are searched.
+A mention is a form of a code that the note may have, or a name of a condition or an injury
+that no form spells; the codes of the latter are searched.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from cmsearch.candidates import Candidate as Ranked
 from cmsearch.codes import System
 from cmsearch.filters import Filters
 from cmsearch.notes.assertion import contexts
+from cmsearch.notes.injuries import injuries, told
 from cmsearch.notes.linking import Candidate, Found, Match, strength
 from cmsearch.notes.namer import Namer
 from cmsearch.notes.reading import Reading
@@ -87,27 +88,23 @@ class _Lister:
                 by_place.setdefault((span.begin, span.end), []).append((chance, item, match))
         kept = _likely(by_place)
         apart = _apart(kept)
-        named = {
-            place
-            for place in self._namer.names(reading)
-            if place not in kept and _within(apart, place) < 2
-        }
-        said = dict(
-            zip(
-                sorted(named),
-                contexts(reading.text, reading.segments, sorted(named)),
-                strict=True,
-            )
-        )
+        names = {place: place for place in self._namer.names(reading)}
+        for found in injuries(reading.text, reading.segments):
+            names[found.begin, found.end] = told(reading.text, found)
+        named = [
+            place for place in sorted(names) if place not in kept and _within(apart, place) < 2
+        ]
+        places = [names[place] for place in named]
+        said = dict(zip(named, contexts(reading.text, reading.segments, places), strict=True))
         return [
             self._named(reading, place, said[place].assertion)
-            if place in named
+            if place in said
             else self._mention(text, kept[place])
             for place in _apart({*kept, *named})
         ]
 
     def _named(self, reading: Reading, place: tuple[int, int], assertion: Assertion) -> Mention:
-        """Return a mention that the tagger alone has found; its codes are searched."""
+        """Return a mention that no form spells; its codes are searched."""
         begin, end = place
         words = " ".join(reading.text[begin:end].split())
         if words not in self._searched:
