@@ -116,6 +116,13 @@ def test_a_brief_note_is_coded_by_what_it_states(text, expected, without):
     assert without not in found
 
 
+def test_two_diseases_stay_two_and_make_their_combination_code():
+    found = codes("Acute on chronic systolic heart failure, hypertension, CKD stage 4.")
+    assert set(found) == {"I13.0", "I50.23", "N18.4"}
+    assert "R11.2" in codes("Nausea and vomiting for two days.")
+    assert set(codes("Anxiety and insomnia.")) == {"F41.9", "G47.00"}
+
+
 def test_a_condition_in_passing_counts_in_a_brief_note_alone():
     said = "Patient with schizophrenia. "
     assert "F20.9" in codes(said)

@@ -7,6 +7,7 @@ are taken with the words that belong to them and coded as the problems of a list
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ LONGEST_BRIEF = 80
 _CONDITIONS = frozenset("ABCDEFGHIJKLMNOPQRST")
 _OFFICIAL = ("title", "inclusion", "index")
 _BEFORE, _AFTER = 3, 7
+_JOINT = re.compile(r"[,/&]|\band\b", re.IGNORECASE)
 # A statement counts from this score on; one that is in a longer one of its category gives way.
 _LEAST = -1.0
 # A single everyday word is a name if coders of training notes would say so this often.
@@ -45,7 +47,7 @@ def statements(reading: Reading, found: Sequence[Proposal]) -> list[Problem]:
 
     Args:
         reading: the note.
-        found: its proposals.
+        found: its proposals, those that are part of longer names too.
     """
     named: dict[tuple[int, int], list[tuple[Proposal, Match]]] = {}
     for item in found:
@@ -54,12 +56,24 @@ def statements(reading: Reading, found: Sequence[Proposal]) -> list[Problem]:
             named.setdefault(place, []).append((item, match))
     names = [
         (begin, end)
-        for (begin, end), pairs in sorted(named.items())
+        for (begin, end), pairs in named.items()
         if any(_says_so(item, match) for item, match in pairs)
         and (
             any(_is_a_name(item, match) for item, match in pairs)
             or reading.text[begin:end].isupper()
             and len({item.concept.code[:3] for item, _ in pairs}) == 1
+        )
+    ]
+    # "Nausea and vomiting" is one symptom, "hypertension, CKD stage 4" two diseases.
+    symptoms = {
+        place for place in names if all(item.concept.code[0] == "R" for item, _ in named[place])
+    }
+    names = sorted({*_outermost([*set(names) - symptoms], reading.text), *symptoms})
+    names = [
+        place
+        for place in names
+        if not any(
+            other != place and other[0] <= place[0] and place[1] <= other[1] for other in names
         )
     ]
     begins = [part.begin for part in reading.segments]
@@ -70,6 +84,23 @@ def statements(reading: Reading, found: Sequence[Proposal]) -> list[Problem]:
         first, last = _with_its_words(reading.text, part, begin, end, limit)
         problems.setdefault((first, last), Problem(first, last, part))
     return list(problems.values())
+
+
+def _outermost(names: Sequence[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+    """Return the names that are part of no other, in the order of the text.
+
+    "Hypertension, CKD stage 4" is two names if both sides are names, whatever it is besides.
+    """
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted(names, key=lambda name: (name[0], -name[1])):
+        joint = _JOINT.search(text, begin, end)
+        two = joint is not None and (
+            any(first == begin and last <= joint.start() for first, last in names)
+            and any(joint.end() <= first and last <= end for first, last in names)
+        )
+        if not two and (not found or end > found[-1][1]):
+            found.append((begin, end))
+    return found
 
 
 def _says_so(item: Proposal, match: Match) -> bool:
@@ -100,7 +131,8 @@ def _with_its_words(text: str, part: Segment, begin: int, end: int, limit: int) 
     last = bisect_right(words.begins, end - 1) - 1
     for row in range(first - 1, max(-1, first - 1 - _BEFORE), -1):
         form = words.forms[row]
-        if form in ends or form in inside or not form[0].isalnum():
+        on = form == "on" and row > 0 and words.forms[row - 1] == "acute"  # acute on chronic
+        if not on and (form in ends or form in inside or not form[0].isalnum()):
             break
         begin = words.begins[row]
     for row in range(last + 1, min(len(words.forms), last + 1 + _AFTER)):
@@ -151,25 +183,21 @@ def _says_more(one: Stated, other: Stated) -> bool:
 
 
 def beside_statements(found: Sequence[Proposal], stated: Sequence[Proposal]) -> list[Proposal]:
-    """Return the proposals, those made less likely that only say a part of a statement."""
+    """Return the proposals, those made less likely whose words the statements say otherwise."""
     own = {item.concept.id for item in stated}
+    places = [(one.begin, one.end, item.chance) for item in stated for one in item.stated]
     return [
         replace(item, chance=item.chance * _PART)
-        if item.concept.id not in own and any(_part_of(item, other) for other in stated)
+        if item.concept.id not in own and item.matches and _covered(item, places)
         else item
         for item in found
     ]
 
 
-def _part_of(item: Proposal, other: Proposal) -> bool:
-    return (
-        bool(item.matches)
-        and item.chance < other.chance
-        and all(
-            any(
-                one.begin <= match.found.span.begin and match.found.span.end <= one.end
-                for one in other.stated
-            )
-            for match in item.matches
-        )
+def _covered(item: Proposal, places: Sequence[tuple[int, int, float]]) -> bool:
+    """Return whether all of its words begin and end in likelier statements, in one or in two."""
+    return all(
+        any(begin <= place < end and item.chance < chance for begin, end, chance in places)
+        for match in item.matches
+        for place in (match.found.span.begin, match.found.span.end - 1)
     )

@@ -199,7 +199,7 @@ class Coder:
         ]
         if code_negated:
             return ordered(found)
-        found = self._of_problems(reading, outermost(in_full(found), reading.text))
+        found = self._of_problems(reading, in_full(found))
         likely = [item for item in found if item.chance >= _LEAST]
         rest = [item for item in found if item.chance < _LEAST]
         said = {
@@ -216,6 +216,7 @@ class Coder:
         listed = problems(reading.text, reading.segments)
         named = listed or injuries(reading.text, reading.segments)
         brief = [] if listed or not is_brief(reading) else statements(reading, found)
+        found = outermost(found, reading.text)
         places = [told(reading.text, problem) for problem in named]
         said = contexts(reading.text, reading.segments, places)
         named = [
