@@ -95,6 +95,13 @@ def test_injuries_in_sentences_are_coded(text, expected):
     assert set(codes(text)) == expected
 
 
+def test_why_says_where_a_statement_stands():
+    (found,) = real().suggest(["Cellulitis of the left lower leg."])
+    assert found[0].why.startswith("the note says so; nearest form: ")
+    (found,) = real().suggest(["ASSESSMENT:\n1. Cellulitis of the left lower leg."])
+    assert found[0].why.startswith("a problem that the note lists; nearest form: ")
+
+
 def test_injuries_are_coded_in_long_notes_too():
     assert "S72.001A" in codes(LONG + "Then she broke her right hip. " + LONG)
     assert len(LONG.split()) > 2 * LONGEST_BRIEF

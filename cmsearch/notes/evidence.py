@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from cmsearch.notes.assertion import contexts
 from cmsearch.notes.experience import Experience
 from cmsearch.notes.linking import Match, strength
+from cmsearch.notes.problems import DIAGNOSES
 from cmsearch.notes.proposals import Proposal
 from cmsearch.notes.reading import Reading
 from cmsearch.types import Mention
@@ -66,7 +67,11 @@ def why(item: Proposal, experience: Experience) -> str:
     if item.because:
         return item.because
     if item.stated:
-        return f"a problem that the note lists; nearest form: {item.stated[0].matched}"
+        stated = item.stated[0]
+        says = (
+            "a problem that the note lists" if stated.section in DIAGNOSES else "the note says so"
+        )
+        return f"{says}; nearest form: {stated.matched}"
     if item.matches:
         best = max(item.matches, key=strength)
         kind = _KINDS.get(best.template, "a form of it")
