@@ -114,8 +114,8 @@ def main() -> None:
     draw(points, curves, options.out / "scaling.png")
     for name, curve in curves.items():
         print(
-            f"{name}: 1 - recall@5 falls by {1 - 2**-curve.by_size:.1%} when the layers double, by "
-            f"{1 - 2**-curve.by_tokens:.1%} when the tokens do; the curve is off by "
+            f"{name}: 1 - recall@5 changes by {2**-curve.by_size - 1:+.1%} when the layers double, by "
+            f"{2**-curve.by_tokens - 1:+.1%} when the tokens do; the curve is off by "
             f"{curve.residual:.3f}"
         )
 
