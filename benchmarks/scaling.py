@@ -113,10 +113,10 @@ def main() -> None:
     (options.out / "scaling.json").write_text(json.dumps(written, indent=1), encoding="utf-8")
     draw(points, curves, options.out / "scaling.png")
     for name, curve in curves.items():
+        bigger, longer = (2**-power - 1 for power in (curve.by_size, curve.by_tokens))
         print(
-            f"{name}: 1 - recall@5 changes by {2**-curve.by_size - 1:+.1%} when the layers double, by "
-            f"{2**-curve.by_tokens - 1:+.1%} when the tokens do; the curve is off by "
-            f"{curve.residual:.3f}"
+            f"{name}: 1 - recall@5 changes by {bigger:+.1%} when the layers double, by "
+            f"{longer:+.1%} when the tokens do; the curve is off by {curve.residual:.3f}"
         )
 
 
