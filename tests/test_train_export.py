@@ -151,7 +151,7 @@ def test_a_seed_gives_one_model(tokenizer: Any) -> None:
 
 
 def test_an_unknown_size() -> None:
-    with pytest.raises(TrainingError, match="the sizes are tiny, small, base"):
+    with pytest.raises(TrainingError, match="the sizes are micro, tiny, small, base"):
         shape_of("huge")
 
 
@@ -350,7 +350,7 @@ def test_the_shipped_encoder_computes_what_its_float_form_does(tmp_path: Path) -
     """int8 against fp32 on 1,000 titles and wordings."""
     folder = export_folder("shipped", tmp_path / "model", max_tokens=8192)
     titles = [place.title for place in places(Ontology.load((System.ICD10CM,)), System.ICD10CM)]
-    entries = [entry.text for entry in read_vocabulary()]
+    entries = [entry.term for entry in read_vocabulary()]
     texts = [*titles[:: len(titles) // 500][:500], *entries[:: len(entries) // 500][:500]]
     assert len(set(texts)) > 990
     assert agreement(folder, OnnxEncoder.load().folder, texts) > 0.99

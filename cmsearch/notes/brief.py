@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from functools import lru_cache
 
@@ -64,18 +64,10 @@ def statements(reading: Reading, found: Sequence[Proposal]) -> list[Problem]:
             and len({item.concept.code[:3] for item, _ in pairs}) == 1
         )
     ]
-    # "Nausea and vomiting" is one symptom, "hypertension, CKD stage 4" two diseases.
     symptoms = {
         place for place in names if all(item.concept.code[0] == "R" for item, _ in named[place])
     }
-    names = sorted({*_outermost([*set(names) - symptoms], reading.text), *symptoms})
-    names = [
-        place
-        for place in names
-        if not any(
-            other != place and other[0] <= place[0] and place[1] <= other[1] for other in names
-        )
-    ]
+    names = _outermost(names, symptoms, reading.text)
     begins = [part.begin for part in reading.segments]
     problems: dict[tuple[int, int], Problem] = {}
     for row, (begin, end) in enumerate(names):
@@ -86,14 +78,17 @@ def statements(reading: Reading, found: Sequence[Proposal]) -> list[Problem]:
     return list(problems.values())
 
 
-def _outermost(names: Sequence[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+def _outermost(
+    names: Sequence[tuple[int, int]], symptoms: Set[tuple[int, int]], text: str
+) -> list[tuple[int, int]]:
     """Return the names that are part of no other, in the order of the text.
 
-    "Hypertension, CKD stage 4" is two names if both sides are names, whatever it is besides.
+    "Hypertension, CKD stage 4" is two diseases, since both sides are names, whatever it is
+    besides; "nausea and vomiting" is one symptom.
     """
     found: list[tuple[int, int]] = []
     for begin, end in sorted(names, key=lambda name: (name[0], -name[1])):
-        joint = _JOINT.search(text, begin, end)
+        joint = None if (begin, end) in symptoms else _JOINT.search(text, begin, end)
         two = joint is not None and (
             any(first == begin and last <= joint.start() for first, last in names)
             and any(joint.end() <= first and last <= end for first, last in names)

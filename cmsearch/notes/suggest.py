@@ -2,8 +2,9 @@
 
 There are two ways to code a note. A note with diagnosis sections is about the problems that
 it lists there: those are coded, other findings hardly ever. Any other note (a case report,
-a letter) is coded from whatever it mentions, as a learned model of coders chooses. With
-``code_negated`` every note is coded the second way, findings that are absent included.
+a letter) is coded from whatever it mentions, as a learned model of coders chooses; injuries
+that it tells of, and all that a brief note states, are coded as if they were listed. With
+``code_negated`` every note is coded as the model chooses, findings that are absent included.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class TuneConfig:
     """What a tuning run depends on. A key that is not here is an error.
 
     Attributes:
-        size: ``tiny``, ``small`` or ``base``.
+        size: ``micro``, ``tiny``, ``small`` or ``base``.
         start: a pretrained model's folder; its tokenizer is used and there is no stage for
             the token embeddings alone. Empty for random layers.
         vocabulary_size: pieces of the tokenizer, where one is trained.

@@ -19,7 +19,7 @@ class PretrainConfig:
     """What a pretraining run depends on. A key that is not here is an error.
 
     Attributes:
-        size: ``tiny``, ``small`` or ``base``; not looked at when ``start`` is given.
+        size: ``micro``, ``tiny``, ``small`` or ``base``; not looked at when ``start`` is given.
         start: a published checkpoint to go on from, by path or name; empty for none.
         embeddings: an encoder of the same tokenizer whose token embeddings are the first
             ones: a folder, or ``shipped``; empty for random ones.
