@@ -12,14 +12,13 @@ recall@5 is from that of the base, with its 95 % interval over paired cases.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tuned import Bench
+from benchmarks.tuned import Bench, configured
 from cmsearch.cases import Run
 from cmsearch.evaluate import compare
 from cmsearch.train.config import TuneConfig
@@ -44,12 +43,12 @@ def main() -> None:
     header = f"| variant | {' | '.join(f'{stem} | recall@5 - base' for stem in bench.cases)} |"
     print(header, "|---" * (1 + 2 * len(bench.cases)) + "|", sep="\n", flush=True)
     first: dict[str, Run] = {}
-    for name, config in variants(options.recipe).items():
+    recipes = variants(options.recipe)
+    for name, config in recipes.items():
         out = options.out / name.replace(" ", "-")
-        same = options.out / BASE / "tokenizer.json"
-        if first and same.is_file() and same_tokenizer(config, options.recipe):
+        if first and config.vocabulary_size == recipes[BASE].vocabulary_size:
             out.mkdir(parents=True, exist_ok=True)
-            shutil.copy(same, out)
+            shutil.copy(options.out / BASE / "tokenizer.json", out)
         runs = bench.judge(name, config, sources, out)
         first = first or runs
         print(line(name, bench, runs, first), flush=True)
@@ -65,17 +64,6 @@ def variants(recipe: Path) -> dict[str, TuneConfig]:
         weights = base.get("weights", {}) | changes.get("weights", {})
         found[row["name"]] = configured(base | changes | {"weights": weights})
     return found
-
-
-def configured(values: dict[str, Any]) -> TuneConfig:
-    """Return a configuration from the keys of a recipe."""
-    dims = tuple(values.get("dims", TuneConfig().dims))
-    return dataclasses.replace(TuneConfig(), **values | {"dims": dims})
-
-
-def same_tokenizer(config: TuneConfig, recipe: Path) -> bool:
-    """Return whether a variant cuts texts as the base does."""
-    return not config.start and config.vocabulary_size == variants(recipe)[BASE].vocabulary_size
 
 
 def line(name: str, bench: Bench, runs: dict[str, Run], first: dict[str, Run]) -> str:

@@ -25,8 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ablations import configured
-from benchmarks.tuned import Bench
+from benchmarks.tuned import Bench, configured
 from cmsearch.errors import need
 from cmsearch.train.corpus import Shards
 from cmsearch.train.model import load_tokenizer, new_model, shape_of

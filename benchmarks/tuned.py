@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cmsearch.casefiles import read_cases
 from cmsearch.cases import Case, Run
@@ -21,6 +23,12 @@ from cmsearch.train.tune import Sources, tune
 
 # Of all encoders of a study, whatever their width.
 DIM = 128
+
+
+def configured(values: dict[str, Any]) -> TuneConfig:
+    """Return a configuration from the keys of a recipe."""
+    dims = tuple(values.get("dims", TuneConfig().dims))
+    return dataclasses.replace(TuneConfig(), **values | {"dims": dims})
 
 
 @dataclass(frozen=True, slots=True)

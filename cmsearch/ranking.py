@@ -10,12 +10,13 @@ from cmsearch.candidates import gather
 from cmsearch.codes import System
 from cmsearch.errors import CasesError
 from cmsearch.filters import Filters, Gate
-from cmsearch.fusion import DENSE_FILE, FEATURES, Fusion, Matrix, without_words
+from cmsearch.fusion import DENSE_FILE, FEATURES, Fusion, without_words
 from cmsearch.query import understand
 from cmsearch.search import Index
 from cmsearch.types import Why
 
-_HALVES = ("dense", "cosine", "lexical")
+_COLUMNS = {"cosine": "cosine", "lexical": "overlap"}
+_HALVES = ("dense", *_COLUMNS)
 
 
 class IndexRanker:
@@ -35,7 +36,7 @@ class IndexRanker:
         self._index = index
         self._system = system
         self._only = only
-        self._dense = Fusion.load(DENSE_FILE)
+        self._dense = Fusion.load(DENSE_FILE) if only == "dense" else None
 
     @property
     def name(self) -> str:
@@ -61,16 +62,11 @@ class IndexRanker:
             index=files.vectors,
             allowed=Gate.of((self._system,), "").forms,
         )
-        scores = self._scores(found.features)
-        by_words = np.array([why is Why.LEXICAL for why in found.why], dtype=np.bool_)
-        kept = np.flatnonzero(by_words <= (self._only == "lexical"))
+        if self._dense is not None:
+            scores = self._dense.probabilities(without_words(found.features))
+        else:
+            scores = found.features[:, FEATURES.index(_COLUMNS[self._only])]
+        lexical = self._only == "lexical"
+        kept = np.flatnonzero([lexical or why is not Why.LEXICAL for why in found.why])
         order = kept[np.lexsort((found.codes[kept], -scores[kept]))]
-        return [(found.codes[i].decode(), float(scores[i])) for i in order[:k]]
-
-    def _scores(self, features: Matrix) -> Matrix:
-        if self._only == "dense":
-            return self._dense.probabilities(without_words(features))
-        column: Matrix = features[
-            :, FEATURES.index("cosine" if self._only == "cosine" else "overlap")
-        ]
-        return column
+        return [(found.codes[row].decode(), float(scores[row])) for row in order[:k]]

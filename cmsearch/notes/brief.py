@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence, Set
-from dataclasses import replace
 from functools import lru_cache
 
 from cmsearch.notes.layout import Segment
@@ -33,8 +32,6 @@ _JOINT = re.compile(r"[,/&]|\band\b", re.IGNORECASE)
 _LEAST = -1.0
 # A single everyday word is a name if coders of training notes would say so this often.
 _LIKELY_WORD = 0.1
-# What a code keeps of its chance if the words that speak for it are part of a statement.
-_PART = 0.12
 
 
 def is_brief(reading: Reading) -> bool:
@@ -175,24 +172,3 @@ def apart(stated: Sequence[Stated]) -> list[Stated]:
 def _says_more(one: Stated, other: Stated) -> bool:
     within = one.begin <= other.begin and other.end <= one.end
     return within and one.concept.code[:3] == other.concept.code[:3]
-
-
-def beside_statements(found: Sequence[Proposal], stated: Sequence[Proposal]) -> list[Proposal]:
-    """Return the proposals, those made less likely whose words the statements say otherwise."""
-    own = {item.concept.id for item in stated}
-    places = [(one.begin, one.end, item.chance) for item in stated for one in item.stated]
-    return [
-        replace(item, chance=item.chance * _PART)
-        if item.concept.id not in own and item.matches and _covered(item, places)
-        else item
-        for item in found
-    ]
-
-
-def _covered(item: Proposal, places: Sequence[tuple[int, int, float]]) -> bool:
-    """Return whether all of its words begin and end in likelier statements, in one or in two."""
-    return all(
-        any(begin <= place < end and item.chance < chance for begin, end, chance in places)
-        for match in item.matches
-        for place in (match.found.span.begin, match.found.span.end - 1)
-    )

@@ -1,15 +1,14 @@
 """Injuries that a note tells of in its sentences: the words that name one, to be searched.
 
 The code set names an injury by kind, site and side, people in any order and inflection
-("broke her right hip"), so that hardly any form stands in a note word for word. Words are data:
-data/injuries.tsv; one that is
-``not`` before such a word ("pathological fracture") makes it something else.
+("broke her right hip"), so that hardly any form stands in a note word for word. Which words
+belong to an injury is data: data/injuries.tsv.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from cmsearch.notes.layout import Kind, Segment
@@ -19,12 +18,28 @@ from cmsearch.notes.words import Words
 from cmsearch.rows import ConceptRow
 from cmsearch.wording import stem
 
-# Words that may stand between the others, not at an end.
-_BETWEEN = frozenset(("of", "to", "the", "a", "an", "and", "with", "without", "his", "her",
-                      "my", "their", "your", "in", "on", "at", "-", "/"))  # fmt: skip
 _BEFORE, _AFTER = 6, 10
-_SITED = frozenset(("concussion",))
-_WITHOUT = re.compile(r"\s+without\s", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    """The words of injuries, by the role that data/injuries.tsv gives them.
+
+    Attributes:
+        heads: words that name a kind of injury.
+        whole: those of them that name its site as well ("concussion").
+        others: words that make something else of a head that follows them.
+        beside: stems of what may stand beside a head.
+        sites: those of them that are sites.
+        between: words that may stand between the others, not at an end.
+    """
+
+    heads: frozenset[str]
+    whole: frozenset[str]
+    others: frozenset[str]
+    beside: frozenset[str]
+    sites: frozenset[str]
+    between: frozenset[str]
 
 
 def is_injury(concept: ConceptRow) -> bool:
@@ -34,53 +49,50 @@ def is_injury(concept: ConceptRow) -> bool:
 
 def injuries(text: str, segments: Sequence[Segment]) -> list[Problem]:
     """Return the injuries that a note names, in its order: each from its first word to its last."""
-    heads, others, beside, sites = _vocabulary()
+    known = _vocabulary()
     found = []
     for part in segments:
         if part.kind is Kind.HEADING:
             continue
         words = Words.of(text, part.begin, part.end)
+        if known.heads.isdisjoint(words.forms):
+            continue
         stems = [stem(word) for word in words.forms]
-        known = [one in beside or one in sites for one in stems]
+        beside = [one in known.beside for one in stems]
         end = 0
         for row, word in enumerate(words.forms):
-            if row < end or word not in heads or row and words.forms[row - 1] in others:
+            another = row > 0 and words.forms[row - 1] in known.others
+            if row < end or word not in known.heads or another:
                 continue
             first, last = row, row
             for place in range(row - 1, max(end, row - _BEFORE) - 1, -1):
-                if not known[place] and words.forms[place] not in _BETWEEN:
+                if not beside[place] and words.forms[place] not in known.between:
                     break
-                first = place if known[place] else first
-            for place in range(row + 1, min(len(known), row + 1 + _AFTER)):
+                first = place if beside[place] else first
+            for place in range(row + 1, min(len(beside), row + 1 + _AFTER)):
                 form = words.forms[place]
-                if not known[place] and form not in _BETWEEN or form == "and" and place > row + 1:
+                if not beside[place] and form not in known.between:
+                    break
+                if form == "and" and place > row + 1:
                     break  # of sites that share a head the first is searched
-                last = place if known[place] else last
+                last = place if beside[place] else last
             end = last + 1
-            # "Concussion without loss of consciousness" names its site itself.
-            if word in _SITED or not sites.isdisjoint(stems[first:end]):
+            if word in known.whole or not known.sites.isdisjoint(stems[first:end]):
                 found.append(Problem(words.begins[first], words.ends[last], part))
     return found
 
 
-def told(text: str, problem: Problem) -> tuple[int, int]:
-    """Return begin and end of the injury itself: "without loss of consciousness" denies no more."""
-    without = _WITHOUT.search(text, problem.begin, problem.end)
-    return problem.begin, without.start() if without else problem.end
-
-
 @lru_cache(maxsize=1)
-def _vocabulary() -> tuple[frozenset[str], ...]:
-    """Return the words that name a kind of injury, what makes it something else, and the stems
-    of what may stand beside it, without and with a site."""
-    table = list(rows("injuries"))
-    heads, others, beside, sites = (
-        [word for word, role, _ in table if role == wanted]
-        for wanted in ("head", "not", "beside", "site")
-    )
-    return (
-        frozenset(heads),
-        frozenset(others),
-        frozenset(map(stem, heads + beside)),
-        frozenset(map(stem, sites)),
+def _vocabulary() -> _Vocabulary:
+    by_role: dict[str, list[str]] = {}
+    for word, role, _ in rows("injuries"):
+        by_role.setdefault(role, []).append(word)
+    heads = by_role["head"] + by_role["whole"]
+    return _Vocabulary(
+        heads=frozenset(heads),
+        whole=frozenset(by_role["whole"]),
+        others=frozenset(by_role["not"]),
+        beside=frozenset(map(stem, heads + by_role["beside"] + by_role["site"])),
+        sites=frozenset(map(stem, by_role["site"])),
+        between=frozenset(by_role["between"]),
     )

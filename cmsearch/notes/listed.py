@@ -1,4 +1,4 @@
-"""The chances of codes in a note that lists its problems: of those, and of what stands beside."""
+"""The chances of codes in a note that states its problems: of those, and of what stands beside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from cmsearch.notes.brief import beside_statements
 from cmsearch.notes.injuries import is_injury
 from cmsearch.notes.problems import DIAGNOSES
 from cmsearch.notes.proposals import Proposal, merged, ordered
@@ -30,7 +29,7 @@ def beside_problems(found: Sequence[Proposal], stated: Sequence[Stated]) -> list
         found: what the whole note mentions.
         stated: the codes of the problems that it lists.
     """
-    causes = _causes(found) if any(is_injury(one.concept) for one in stated) else frozenset()
+    causes = _causes(found, stated)
     fewer = [
         replace(
             item,
@@ -38,29 +37,46 @@ def beside_problems(found: Sequence[Proposal], stated: Sequence[Stated]) -> list
         )
         for item in found
     ]
-    return merged(
-        [
-            Proposal(one.concept, _chance(one.score), stated=(one,), missing=one.missing)
-            for one in stated
-        ]
-        + fewer
-    )
+    return merged(_proposals(stated) + fewer)
 
 
 def beside_findings(found: Sequence[Proposal], stated: Sequence[Stated]) -> list[Proposal]:
     """Return the proposals of a note without a list of problems, and of what it states."""
-    if not stated:
-        return list(found)
-    named = [
+    named = _proposals(stated)
+    causes = _causes(found, stated)
+    rest = [
+        replace(item, chance=max(item.chance, _CAUSE)) if item.concept.id in causes else item
+        for item in _said_otherwise(found, named)
+    ]
+    return merged(named + rest)
+
+
+def _proposals(stated: Sequence[Stated]) -> list[Proposal]:
+    return [
         Proposal(one.concept, _chance(one.score), stated=(one,), missing=one.missing)
         for one in stated
     ]
-    causes = _causes(found) if any(is_injury(one.concept) for one in stated) else frozenset()
-    rest = [
-        replace(item, chance=max(item.chance, _CAUSE)) if item.concept.id in causes else item
-        for item in beside_statements(found, named)
+
+
+def _said_otherwise(found: Sequence[Proposal], stated: Sequence[Proposal]) -> list[Proposal]:
+    """Return the proposals, those made less likely whose words the statements say otherwise."""
+    own = {item.concept.id for item in stated}
+    places = [(one.begin, one.end, item.chance) for item in stated for one in item.stated]
+    return [
+        replace(item, chance=item.chance * _BESIDE_PROBLEMS)
+        if item.concept.id not in own and item.matches and _covered(item, places)
+        else item
+        for item in found
     ]
-    return merged(named + rest)
+
+
+def _covered(item: Proposal, places: Sequence[tuple[int, int, float]]) -> bool:
+    """Return whether all of its words begin and end in likelier statements, in one or in two."""
+    return all(
+        any(begin <= place < end and item.chance < chance for begin, end, chance in places)
+        for match in item.matches
+        for place in (match.found.span.begin, match.found.span.end - 1)
+    )
 
 
 def _share(item: Proposal) -> float:
@@ -69,12 +85,14 @@ def _share(item: Proposal) -> float:
     return _BESIDE_PROBLEMS if listed else _OUTSIDE
 
 
-def _causes(found: Iterable[Proposal]) -> frozenset[int]:
-    """Return the likeliest external cause and the likeliest activity of an injury.
+def _causes(found: Iterable[Proposal], stated: Iterable[Stated]) -> frozenset[int]:
+    """Return the likeliest external cause and activity, if an injury is stated.
 
     Official Guidelines, section I.C.20: codes for how an injury came about go beside it.
     """
     best: dict[bool, Proposal] = {}
+    if not any(is_injury(one.concept) for one in stated):
+        return frozenset()
     for item in ordered(found):
         code = item.concept.code
         if code[0] not in "VWXY" or code >= "Y90" and not code.startswith("Y93"):

@@ -15,9 +15,10 @@ from cmsearch.candidates import Candidate as Ranked
 from cmsearch.codes import System
 from cmsearch.filters import Filters
 from cmsearch.notes.assertion import contexts
-from cmsearch.notes.injuries import injuries, told
+from cmsearch.notes.injuries import injuries
 from cmsearch.notes.linking import Candidate, Found, Match, strength
 from cmsearch.notes.namer import Namer
+from cmsearch.notes.problems import itself
 from cmsearch.notes.reading import Reading
 from cmsearch.notes.suggest import LONGEST_NOTE, coder_of
 from cmsearch.notes.tagger import Tagger
@@ -90,7 +91,7 @@ class _Lister:
         apart = _apart(kept)
         names = {place: place for place in self._namer.names(reading)}
         for found in injuries(reading.text, reading.segments):
-            names[found.begin, found.end] = told(reading.text, found)
+            names[found.begin, found.end] = itself(reading.text, found)
         named = [
             place for place in sorted(names) if place not in kept and _within(apart, place) < 2
         ]

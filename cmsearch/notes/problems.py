@@ -35,6 +35,7 @@ _SPOKEN = re.compile(
 # What parts a problem from its plan: "COPD exacerbation - start prednisone".
 _PLAN = re.compile(r"\s+[-\u2013\u2014>]+\s+")
 _NUMBER = re.compile(r"\(?\d{1,2}[.)]\s")
+_WITHOUT = re.compile(r"\s+without\s", re.IGNORECASE)
 # What opens a statement that is no problem of the patient's.
 _NONE_OF_THEIRS = re.compile(
     r"(?:no|normal|negative|without|unremarkable|none|same|family history|fh|father|mother|"
@@ -85,6 +86,12 @@ def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
         ):
             found.append(Problem(begin, end, part))
     return found
+
+
+def itself(text: str, problem: Problem) -> tuple[int, int]:
+    """Return begin and end of a problem up to what it goes without, which denies no more."""
+    without = _WITHOUT.search(text, problem.begin, problem.end)
+    return problem.begin, without.start() if without else problem.end
 
 
 def _opens_line(text: str, headed: int, place: int) -> bool:

@@ -22,12 +22,12 @@ from cmsearch.notes.choice import Choice
 from cmsearch.notes.codebook import Codebook
 from cmsearch.notes.coderules import CHOOSING, apply_rules
 from cmsearch.notes.evidence import evidence, why
-from cmsearch.notes.injuries import injuries, is_injury, told
+from cmsearch.notes.injuries import injuries, is_injury
 from cmsearch.notes.linking import Candidate, beside, strength
 from cmsearch.notes.listed import beside_findings, beside_problems
 from cmsearch.notes.patient import patient
 from cmsearch.notes.pregnancy import with_pregnancy
-from cmsearch.notes.problems import problems
+from cmsearch.notes.problems import Problem, itself, problems
 from cmsearch.notes.proposals import (
     Proposal,
     combined,
@@ -213,28 +213,21 @@ class Coder:
         return ordered(merged(likely + rest))
 
     def _of_problems(self, reading: Reading, found: Sequence[Proposal]) -> list[Proposal]:
-        """Return the proposals of a note with its problems, or its injuries if it lists none."""
-        listed = problems(reading.text, reading.segments)
-        named = listed or injuries(reading.text, reading.segments)
-        brief = [] if listed or not is_brief(reading) else statements(reading, found)
-        found = outermost(found, reading.text)
-        places = [told(reading.text, problem) for problem in named]
-        said = contexts(reading.text, reading.segments, places)
-        named = [
-            problem
-            for problem, context in zip(named, said, strict=True)
-            if context.assertion not in HELD_BACK
-            and (listed or context.assertion is not Assertion.HISTORICAL)
-        ]
-        around = frozenset(word.stem for word in reading.words)
-        sex = patient(reading.text).sex
-        if sex is not None:
-            around |= {stem(sex.value)}
+        """Return the proposals with the problems that a note lists, or else with what it states."""
+        text, longest = reading.text, outermost(found, reading.text)
+        listed = problems(text, reading.segments)
         if listed:
-            return beside_problems(found, self._problems.code(reading.text, named, around))
-        stated = self._problems.code(reading.text, named, around, among=is_injury)
-        stated = apart([*stated, *self._problems.code(reading.text, brief, around, whole=True)])
-        return beside_findings(found, stated)
+            there = _there(reading, listed, without=HELD_BACK)
+            return beside_problems(longest, self._problems.code(text, there, _around(reading)))
+        not_now = {*HELD_BACK, Assertion.HISTORICAL}
+        injured = _there(reading, injuries(text, reading.segments), without=not_now)
+        named = statements(reading, found) if is_brief(reading) else []
+        if not injured and not named:
+            return longest
+        around = _around(reading)
+        stated = self._problems.code(text, injured, around, whole=True, among=is_injury)
+        stated += self._problems.code(text, named, around, whole=True)
+        return beside_findings(longest, apart(stated))
 
     def _search(self, words: str, count: int) -> Sequence[Hit]:
         return self.index.search([words], k=count, filters=Filters(systems=(System.ICD10CM,)))[0]
@@ -257,6 +250,26 @@ class Coder:
             warnings=(item.missing,) if item.missing else (),
             suppressed=held_back,
         )
+
+
+def _there(
+    reading: Reading, named: Sequence[Problem], *, without: Collection[Assertion]
+) -> list[Problem]:
+    """Return the problems of which the note says nothing of what is left out."""
+    places = [itself(reading.text, problem) for problem in named]
+    said = contexts(reading.text, reading.segments, places)
+    return [
+        problem
+        for problem, context in zip(named, said, strict=True)
+        if context.assertion not in without
+    ]
+
+
+def _around(reading: Reading) -> frozenset[str]:
+    """Return the stems of all words of a note, and of the patient's sex."""
+    sex = patient(reading.text).sex
+    stated = frozenset() if sex is None else frozenset((stem(sex.value),))
+    return stated | {word.stem for word in reading.words}
 
 
 def _asserted(item: Candidate, held_back: dict[int, str]) -> Candidate:

@@ -124,13 +124,12 @@ class ProblemCoder:
             found: its problems.
             around: the stems of all its words, and of the patient's sex.
             whole: code each as a whole, not in parts.
-            among: whether a code is of the kind that the problems are known to be; such
-                problems are coded as a whole.
+            among: whether a code is of the kind that the problems are known to be.
         """
         coded: dict[int, Stated] = {}
         for problem in found[:_MOST_PROBLEMS]:
             parts = [(problem.begin, problem.end)]
-            if not whole and among is None:
+            if not whole:
                 parts = self._parts(text, problem, around)
             for begin, end in parts:
                 for stated in self._one(text, begin, end, problem.segment, around, among):

@@ -19,6 +19,7 @@ from transformers import ModernBertModel
 
 from cmsearch.encoder.onnx import CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE, OnnxEncoder
 from cmsearch.errors import TrainingError
+from cmsearch.train.embeddings import SHIPPED
 from cmsearch.train.export import open_tuned
 from cmsearch.train.model import (
     SIZES,
@@ -32,7 +33,6 @@ from cmsearch.train.model import (
 _PRODUCTS = ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")
 _PROBES = ("chest pain", "fracture of the lower end of the left radius", "htn", "type 2 diabetes")
 _LEAST = 0.99
-SHIPPED = "shipped"
 
 
 def exported_folder(source: str) -> Path | None:

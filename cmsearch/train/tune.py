@@ -222,11 +222,7 @@ def _fit(
     keep: bool = True,
 ) -> None:
     """Run the trainer over the pairs in their order, from its last checkpoint if any."""
-    near = near_misses(model, pairs, share=near_share, run=_RUN, seed=config.seed)
-    ordered = with_siblings(
-        pairs, batch=batch, share=config.sibling_share, run=_RUN, seed=config.seed, near=near
-    )
-    texts = augment_queries(ordered, share=config.augment_share, seed=config.seed)
+    ordered, texts = _arranged(model, config, pairs, batch=batch, near_share=near_share)
     queries, targets = zip(*texts, strict=True)
     contrast = ConceptContrast(
         model, [pair.concept for pair in ordered], scale=config.scale, dims=config.dims,
@@ -270,6 +266,22 @@ def _fit(
     )  # fmt: skip
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     trainer.train(resume_from_checkpoint=last)
+
+
+def _arranged(
+    model: SentenceTransformer,
+    config: TuneConfig,
+    pairs: list[Pair],
+    *,
+    batch: int,
+    near_share: float,
+) -> tuple[list[Pair], list[tuple[str, str]]]:
+    """Return the pairs in the order of the batches, and their texts as people type them."""
+    near = near_misses(model, pairs, share=near_share, run=_RUN, seed=config.seed)
+    ordered = with_siblings(
+        pairs, batch=batch, share=config.sibling_share, run=_RUN, seed=config.seed, near=near
+    )
+    return ordered, augment_queries(ordered, share=config.augment_share, seed=config.seed)
 
 
 def _in_order(dataset, batch_size, drop_last, **_):  # type: ignore[no-untyped-def]
