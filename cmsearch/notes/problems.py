@@ -57,6 +57,10 @@ class Problem:
     end: int
     segment: Segment
 
+    def overlaps(self, other: Problem) -> bool:
+        """Return whether a word belongs to both."""
+        return self.begin < other.end and other.begin < self.end
+
 
 def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
     """Return the problems of a note, in its order; none for a note without such sections."""

@@ -222,6 +222,7 @@ class Coder:
         not_now = {*HELD_BACK, Assertion.HISTORICAL}
         injured = _there(reading, injuries(text, reading.segments), without=not_now)
         named = statements(reading, found) if is_brief(reading) else []
+        named = [one for one in named if not any(one.overlaps(other) for other in injured)]
         if not injured and not named:
             return longest
         around = _around(reading)
