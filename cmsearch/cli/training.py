@@ -236,3 +236,24 @@ def tagger(
 
     count = fit_to_file(marked, index, out, rounds=rounds, sparse=sparse)
     render.talk().print(f"{out}: fitted on {count:,} sentences")
+
+
+@train.command("senses")
+def senses(
+    corpus: Annotated[Path, typer.Option(help="Folder of texts (*.jsonl, *.jsonl.zst).")],
+    out: Annotated[Path, typer.Option(help="The file of cues to write.")],
+) -> None:
+    """Learn what ambiguous short forms (MS, RA, PE) stand for from texts that spell them out.
+
+    Example: cmsearch train senses --corpus corpus --out cmsearch/notes/senses.json
+    """
+    from cmsearch.errors import need
+
+    need("zstandard", extra="train")
+    from cmsearch.train.senses import fit_to_file
+
+    scores = fit_to_file(corpus, out)
+    render.talk().print(
+        f"{out}: on {scores.texts:,} texts that it did not learn from, {scores.right:.3f} right; "
+        f"clear in {scores.clear:.3f}, of these {scores.right_where_clear:.3f} right"
+    )

@@ -62,7 +62,7 @@ def _outermost(matches: Iterable[Match], *, room: int) -> set[tuple[int, int]]:
     return set(places)
 
 
-def why(item: Proposal, experience: Experience) -> str:
+def why(reading: Reading, item: Proposal, experience: Experience) -> str:
     """Return one line on what brought a code."""
     if item.because:
         return item.because
@@ -75,7 +75,11 @@ def why(item: Proposal, experience: Experience) -> str:
     if item.matches:
         best = max(item.matches, key=strength)
         kind = _KINDS.get(best.template, "a form of it")
+        span = best.found.span
         line = f"the note has the words of {kind}"
+        spelled = reading.spelled_out(span.begin, span.end)
+        if spelled != reading.text[span.begin : span.end]:
+            line = f"read as “{spelled}”, the words of {kind}"
         if best.narrowed:
             line = "the note names its header, and words beside it lead on to it"
         count, given = experience.mentioned.get(item.concept.code, (0, 0))

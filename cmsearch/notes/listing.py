@@ -107,7 +107,7 @@ class _Lister:
     def _named(self, reading: Reading, place: tuple[int, int], assertion: Assertion) -> Mention:
         """Return a mention that no form spells; its codes are searched."""
         begin, end = place
-        words = " ".join(reading.text[begin:end].split())
+        words = " ".join(reading.spelled_out(begin, end).split())
         if words not in self._searched:
             filters = Filters(systems=tuple(self._systems))
             self._searched[words] = tuple(

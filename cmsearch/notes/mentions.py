@@ -9,9 +9,10 @@ and 2 diabetes" names both types and "fractures of the left radius and ulna" bot
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 from cmsearch.lexicon import Lexicon
 from cmsearch.wording import LONGEST_PHRASE, STOPWORDS, phrase_key, stem, tokens
@@ -111,8 +112,18 @@ class _Window:
     whole: bool
 
 
-def words(text: str, stretches: Iterable[tuple[int, int]]) -> list[Word]:
-    """Return the telling words of the stretches (begin, end) of a text, in order."""
+def words(
+    text: str,
+    stretches: Iterable[tuple[int, int]],
+    instead: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
+) -> list[Word]:
+    """Return the telling words of a text, in order.
+
+    Args:
+        text: the text.
+        stretches: what to read of it, as (begin, end).
+        instead: by beginning of a written word, the stems that it stands for there.
+    """
     found: list[Word] = []
     run = 0
     for begin, end in stretches:
@@ -123,7 +134,9 @@ def words(text: str, stretches: Iterable[tuple[int, int]]) -> list[Word]:
             if last > begin and _BREAK.search(between):
                 run += 1
             token = match[0]
-            stems = _stems(token) if len(token) <= _LONGEST_TOKEN else ()
+            stems = instead.get(match.start(), ())
+            if not stems and len(token) <= _LONGEST_TOKEN:
+                stems = telling(token)
             if not stems:
                 if token.casefold() not in ("and", "or"):
                     last = match.end()
@@ -139,9 +152,9 @@ def words(text: str, stretches: Iterable[tuple[int, int]]) -> list[Word]:
 
 
 @lru_cache(maxsize=100_000)
-def _stems(token: str) -> tuple[str, ...]:
-    """Return the stems of the telling words that a written word stands for."""
-    return tuple(stem(word) for word in tokens(token) if word not in STOPWORDS)
+def telling(written: str) -> tuple[str, ...]:
+    """Return the stems of the telling words of what is written, shorthand spelled out."""
+    return tuple(stem(word) for word in tokens(written) if word not in STOPWORDS)
 
 
 def _windows(found: Sequence[Word]) -> Iterator[_Window]:

@@ -15,6 +15,7 @@ from cmsearch.notes.experience import Experience
 from cmsearch.notes.layout import Kind, Segment, segments
 from cmsearch.notes.linking import Candidate, Found, Linker
 from cmsearch.notes.mentions import Finder, Span, Word, words
+from cmsearch.notes.senses import Sense, Senses
 from cmsearch.notes.trees import Matrix
 
 _RAREST = 12.0
@@ -29,12 +30,23 @@ class Reading:
         segments: its sentences, list items, cells and headings.
         words: its telling words.
         found: the spans that are forms of codes, with section and assertion.
+        senses: its ambiguous short forms whose sense is clear, in order.
     """
 
     text: str
     segments: tuple[Segment, ...]
     words: tuple[Word, ...]
     found: tuple[Found, ...]
+    senses: tuple[Sense, ...] = ()
+
+    def spelled_out(self, begin: int, end: int) -> str:
+        """Return the words of a stretch, with what its ambiguous short forms stand for."""
+        pieces, last = [], begin
+        for sense in self.senses:
+            if begin <= sense.begin and sense.end <= end:
+                pieces += [self.text[last : sense.begin], sense.words]
+                last = sense.end
+        return "".join((*pieces, self.text[last:end]))
 
     def section_at(self, place: int) -> str:
         """Return the section in which a place of the text lies."""
@@ -53,12 +65,17 @@ class Reader:
         self._lexicon = lexicon
         self._finder = Finder(lexicon)
         self._rarity: dict[str, float] = {}
+        self._senses = Senses.load()
         self.linker = Linker(lexicon)
 
     def read(self, text: str) -> Reading:
         """Return what is found in a note."""
         parts = segments(text)
-        found = words(text, [(part.begin, part.end) for part in parts])
+        stretches = [(part.begin, part.end) for part in parts]
+        found = words(text, stretches)
+        senses = self._senses.of(text, parts, found)
+        if senses:
+            found = words(text, stretches, {sense.begin: sense.stems for sense in senses})
         spans = self._finder.spans(found)
         said = contexts(text, parts, [(span.begin, span.end) for span in spans])
         within = _segments_of(spans, parts)
@@ -70,6 +87,7 @@ class Reader:
                 Found(span, part.section, part.kind is Kind.HEADING, context.assertion)
                 for span, part, context in zip(spans, within, said, strict=True)
             ),
+            senses=tuple(senses),
         )
 
     def candidates(

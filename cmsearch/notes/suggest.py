@@ -218,7 +218,7 @@ class Coder:
         listed = problems(text, reading.segments)
         if listed:
             there = _there(reading, listed, without=HELD_BACK)
-            return beside_problems(longest, self._problems.code(text, there, _around(reading)))
+            return beside_problems(longest, self._problems.code(reading, there, _around(reading)))
         not_now = {*HELD_BACK, Assertion.HISTORICAL}
         injured = _there(reading, injuries(text, reading.segments), without=not_now)
         named = statements(reading, found) if is_brief(reading) else []
@@ -226,8 +226,8 @@ class Coder:
         if not injured and not named:
             return longest
         around = _around(reading)
-        stated = self._problems.code(text, injured, around, whole=True, among=is_injury)
-        stated += self._problems.code(text, named, around, whole=True)
+        stated = self._problems.code(reading, injured, around, whole=True, among=is_injury)
+        stated += self._problems.code(reading, named, around, whole=True)
         return beside_findings(longest, apart(stated))
 
     def _search(self, words: str, count: int) -> Sequence[Hit]:
@@ -247,7 +247,7 @@ class Coder:
             release=self.index.manifest.releases.get(item.concept.system, ""),
             probability=round(item.chance, 4),
             evidence=mentions,
-            why=why(item, self.choice.experience),
+            why=why(reading, item, self.choice.experience),
             warnings=(item.missing,) if item.missing else (),
             suppressed=held_back,
         )

@@ -18,6 +18,7 @@ from cmsearch.notes.layout import Segment
 from cmsearch.notes.linking import Linker
 from cmsearch.notes.modifiers import Encounter, modifiers
 from cmsearch.notes.problems import Problem
+from cmsearch.notes.reading import Reading
 from cmsearch.notes.specific import Specific
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Hit
@@ -110,7 +111,7 @@ class ProblemCoder:
 
     def code(
         self,
-        text: str,
+        reading: Reading,
         found: Sequence[Problem],
         around: Set[str],
         *,
@@ -120,7 +121,7 @@ class ProblemCoder:
         """Return the codes of the problems of a note, in its order.
 
         Args:
-            text: the note.
+            reading: the note.
             found: its problems.
             around: the stems of all its words, and of the patient's sex.
             whole: code each as a whole, not in parts.
@@ -130,16 +131,17 @@ class ProblemCoder:
         for problem in found[:_MOST_PROBLEMS]:
             parts = [(problem.begin, problem.end)]
             if not whole:
-                parts = self._parts(text, problem, around)
+                parts = self._parts(reading, problem, around)
             for begin, end in parts:
-                for stated in self._one(text, begin, end, problem.segment, around, among):
+                for stated in self._one(reading, begin, end, problem.segment, around, among):
                     kept = coded.get(stated.concept.id)
                     if kept is None or kept.score < stated.score:
                         coded[stated.concept.id] = stated
         return sorted(coded.values(), key=lambda one: (one.begin, one.concept.code))
 
-    def _parts(self, text: str, problem: Problem, around: Set[str]) -> list[tuple[int, int]]:
+    def _parts(self, reading: Reading, problem: Problem, around: Set[str]) -> list[tuple[int, int]]:
         """Return the stretches to code: the statement, or its parts if they say more."""
+        text, said = reading.text, reading.spelled_out
         begin, end = problem.begin, problem.end
         doubt = _UNCERTAIN.search(text, begin, end)
         if doubt is not None and doubt.start() - begin > _FEW:
@@ -155,34 +157,35 @@ class ProblemCoder:
         parts = [
             part
             for part in (*parts, (start, end))
-            if part[1] - part[0] > 2 and not _COURSE.fullmatch(text, *part)
+            if (part[1] - part[0] > 2 or text[slice(*part)].isupper())
+            and not _COURSE.fullmatch(text, *part)
         ]
         if len(parts) < 2:
             return parts or [(begin, end)]
-        whole = self._ranked(text[begin:end], around)
-        each = [self._ranked(text[first:last], around) for first, last in parts]
+        whole = self._ranked(said(begin, end), around)
+        each = [self._ranked(said(first, last), around) for first, last in parts]
         if whole and min(one[0][0] if one else -9.0 for one in each) < whole[0][0]:
             return [(begin, end)]
-        named = {hit.code for part in parts for hit in self._found(text[slice(*part)])[:1]}
-        for surest in self._found(text[begin:end])[:1]:
+        named = {hit.code for part in parts for hit in self._found(said(*part))[:1]}
+        for surest in self._found(said(begin, end))[:1]:
             if surest.score >= _WHOLE and surest.code not in named:
                 return [(begin, end)]
         return parts
 
     def _one(
         self,
-        text: str,
+        reading: Reading,
         begin: int,
         end: int,
         segment: Segment,
         around: Set[str],
         among: Callable[[ConceptRow], bool] | None,
     ) -> list[Stated]:
-        said = modifiers(text, segment, begin, end).encounter
+        said = modifiers(reading.text, segment, begin, end).encounter
         encounter = _ENCOUNTERS[said] if said is not None else "A"
         ranked = [
             one
-            for one in self._ranked(text[begin:end], around, encounter)
+            for one in self._ranked(reading.spelled_out(begin, end), around, encounter)
             if among is None or all(map(among, one[2].concepts))
         ]
         if not ranked:
