@@ -26,9 +26,7 @@ def probe(
         list[str],
         typer.Argument(metavar="MODEL...", help="shipped, a folder, or the name of a model."),
     ],
-    data: Annotated[
-        Path, typer.Option(help="Folder with mentions, classification and retrieval.")
-    ] = Path("shared/data/eval"),
+    data: Annotated[Path, typer.Option(help="Folder with mentions, classification and retrieval.")],
     task: Annotated[
         list[str] | None,
         typer.Option(help="ncbi, bc5cdr, specialty, roles, retrieval, masked; repeatable."),

@@ -199,11 +199,14 @@ def notes(
     coded: Annotated[Path, typer.Option(help="Coded notes, a line each: id, text, codes.")],
     out: Annotated[Path, typer.Option(help="The choice file to write.")],
     index: Annotated[Path, typer.Option("--index", metavar="DIR", help="Index to read with.")],
+    corpus: Annotated[
+        Path | None, typer.Option(help="Folder of texts (*.jsonl, *.jsonl.zst) for silver notes.")
+    ] = None,
 ) -> None:
     """Fit the choice of codes for notes on notes that people have coded.
 
     Example: cmsearch train notes recipes/notes.toml --coded train.jsonl --index indexes/default
-    --out choice.json
+    --corpus corpus --out choice.json
     """
     from cmsearch.errors import need
 
@@ -211,7 +214,7 @@ def notes(
     from cmsearch.train.notes import fit_to_file
     from cmsearch.train.notes_config import NotesConfig
 
-    f1 = fit_to_file(NotesConfig.load(recipe), coded, index, out)
+    f1 = fit_to_file(NotesConfig.load(recipe), coded, index, out, corpus=corpus)
     render.talk().print(f"{out}: micro-F1 on notes that it was not fitted on {f1:.3f}")
 
 

@@ -46,10 +46,13 @@ def statements(reading: Reading, found: Sequence[Proposal]) -> list[Problem]:
         reading: the note.
         found: its proposals, those that are part of longer names too.
     """
+    unclear = {(one.begin, one.end) for one in reading.senses if not one.words}
     named: dict[tuple[int, int], list[tuple[Proposal, Match]]] = {}
     for item in found:
         for match in item.matches:
             place = (match.found.span.begin, match.found.span.end)
+            if place in unclear:
+                continue
             named.setdefault(place, []).append((item, match))
     names = [
         (begin, end)
@@ -109,8 +112,8 @@ def _says_so(item: Proposal, match: Match) -> bool:
 
 def _is_a_name(item: Proposal, match: Match) -> bool:
     """Return whether the words can hardly mean anything else."""
-    if match.found.span.short:
-        return False
+    if match.found.span.short:  # "gout", and no "as"
+        return match.template == "title"
     official = match.template in _OFFICIAL
     return match.found.span.words > 1 or official or item.chance >= _LIKELY_WORD
 

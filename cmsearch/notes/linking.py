@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from cmsearch.codes import Code, System
 from cmsearch.lexicon import Lexicon
 from cmsearch.notes.experience import Experience, Learned
-from cmsearch.notes.mentions import Span, Word
+from cmsearch.notes.mentions import Span, Word, denial
 from cmsearch.notes.specific import Specifier
 from cmsearch.rows import ConceptRow
 from cmsearch.types import Assertion
@@ -80,6 +80,7 @@ class Linker:
         self._lexicon = lexicon
         self._concepts: dict[int, ConceptRow] = {}
         self._templates: dict[int, str] = {}
+        self._denying: set[int] = set()
         self._by_code: dict[tuple[str, str], ConceptRow | None] = {}
         self.specifier = Specifier(lexicon)
 
@@ -104,7 +105,8 @@ class Linker:
         for item in found:
             for concept_id, form in item.span.forms:
                 concept = self._concepts[concept_id]
-                if concept.system in names and concept.level == "code":
+                denies = item.span.denying and form not in self._denying
+                if concept.system in names and concept.level == "code" and not denies:
                     candidate = pool.setdefault(concept_id, Candidate(concept))
                     candidate.matches.append(Match(item, form, self._templates[form]))
         self._narrow(pool, words)
@@ -172,7 +174,10 @@ class Linker:
         concepts = sorted({concept for concept, _ in pairs} - self._concepts.keys())
         self._concepts.update(self._lexicon.concepts(concepts))
         forms = sorted({form for _, form in pairs} - self._templates.keys())
-        self._templates.update((row.id, row.template) for row in self._lexicon.forms(forms))
+        for row in self._lexicon.forms(forms):
+            self._templates[row.id] = row.template
+            if denial(row.text):
+                self._denying.add(row.id)
 
 
 def _beside(span: Span, words: Sequence[Word]) -> frozenset[str]:

@@ -19,6 +19,7 @@ from cmsearch.wording import LONGEST_PHRASE, STOPWORDS, phrase_key, stem, tokens
 
 _TOKEN = re.compile(r"2/2\b|[A-Za-z]/[A-Za-z](?![^\W_])|[wW]/|[^\W_]+(?:['\u2019][A-Za-z]+)?")
 _BREAK = re.compile(r"[;:!?\n]|\.\s|\s-\s")
+_DENIAL = re.compile(r"\b(?:not|without|w/o|no)\b", re.IGNORECASE)
 _JOINT = re.compile(r"[\s,/&]*(?:\b(?:and|or|as well as|and/or)\b|[,/&])[\s,/&]*", re.IGNORECASE)
 _LONGEST_TOKEN = 60
 # Words on each side of a joint that a coordinated mention may take.
@@ -35,6 +36,7 @@ class Word:
         begin, end: where it stands, in Unicode code points of the text.
         run: number of the stretch without a break in which it stands.
         joined: whether ``and``, ``or``, a comma or a slash stands right before it.
+        denied: whether ``not`` or ``without`` stands between it and the word before.
         capital: whether it is written in capitals alone.
     """
 
@@ -44,6 +46,7 @@ class Word:
     run: int
     joined: bool
     capital: bool
+    denied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Span:
         words: how many telling words it has.
         first, last: numbers of its first word and of the word after its last.
         whole: whether no word inside was left out.
+        denying: whether ``not`` or ``without`` stands inside.
         short: one short word that is not in capitals, often no abbreviation at all.
         forms: concept and form of each code it may be.
     """
@@ -68,6 +72,7 @@ class Span:
     last: int
     whole: bool
     short: bool
+    denying: bool
     forms: tuple[tuple[int, int], ...]
 
 
@@ -129,6 +134,7 @@ def words(
     for begin, end in stretches:
         run += 1
         last = begin
+        denied = False
         for match in _TOKEN.finditer(text, begin, end):
             between = text[last : match.start()]
             if last > begin and _BREAK.search(between):
@@ -137,6 +143,7 @@ def words(
             stems = instead.get(match.start(), ())
             if not stems and len(token) <= _LONGEST_TOKEN:
                 stems = telling(token)
+            denied = denied or denial(token) is not None
             if not stems:
                 if token.casefold() not in ("and", "or"):
                     last = match.end()
@@ -145,9 +152,10 @@ def words(
             for number, word in enumerate(stems):
                 found.append(
                     Word(word, match.start(), match.end(), run, joined and not number,
-                         token.isupper())
+                         token.isupper(), denied and not number)
                 )  # fmt: skip
             last = match.end()
+            denied = False
     return found
 
 
@@ -157,14 +165,26 @@ def telling(written: str) -> tuple[str, ...]:
     return tuple(stem(word) for word in tokens(written) if word not in STOPWORDS)
 
 
+def denial(text: str) -> re.Match[str] | None:
+    """Return the first word of a text that denies what follows it."""
+    return _DENIAL.search(text)
+
+
 def _windows(found: Sequence[Word]) -> Iterator[_Window]:
-    """Yield the windows over the words, whole ones and ones with a gap at a joint."""
+    """Yield the windows over the words, whole ones and ones with a gap at a joint.
+
+    What a written word stands for is not cut: TTP is no purpura of another kind.
+    """
     for first, word in enumerate(found):
+        if first and found[first - 1].begin == word.begin:
+            continue
         stems: list[str] = []
         for last in range(first, min(first + LONGEST_PHRASE, len(found))):
             if found[last].run != word.run:
                 break
             stems.append(found[last].stem)
+            if last + 1 < len(found) and found[last + 1].begin == found[last].begin:
+                continue
             yield _Window(first, last + 1, phrase_key(stems), len(stems), True)
         if word.joined:
             yield from _across(found, first)
@@ -196,6 +216,7 @@ def _span(window: _Window, found: Sequence[Word], forms: tuple[tuple[int, int], 
         first=window.first,
         last=window.last,
         whole=window.whole,
+        denying=any(word.denied for word in found[window.first + 1 : window.last]),
         short=alone and last.end - first.begin <= 4 and not first.capital,
         forms=forms,
     )

@@ -23,8 +23,16 @@ DIAGNOSES = frozenset(
 _FAR = 200
 _LONGEST = 120
 _MOST_WORDS = 14
-_LEAD = re.compile(r"\s*(?:[-*\u2022\u00b7\u25cf\u2013>#]+\s*|\(?\d{1,2}[.)]\s*)*")
+_LEAD = re.compile(r"\s*(?:#\d{1,2}[.):]?\s+|[-*\u2022\u00b7\u25cf\u2013>#]+\s*|\(?\d{1,2}[.)]\s*)*")
 _LABEL = re.compile(r"^[A-Z][A-Za-z ]{2,40}:")
+# A numbered problem before its plan: "# AKI: hold lisinopril".
+_LABELLED = re.compile(r"\s*(?:#\d{0,2}[.):]?|\(?\d{1,2}[.)])\s*([A-Z][\w ,/()'-]{1,60}?)\s*:(?=\s+\S)")
+_NO_PROBLEM = re.compile(
+    r"\b(?:ppx|prophylaxis|diet|fen|dispo\w*|code|labs?|imaging|follow|activity|medications?|meds|plan|"
+    r"neuro|cv|resp|pulm|gi|gu|renal|id|heme|onc|endo|psych|msk|access|lines?|contact|goals?|social|"
+    r"vaccin\w+|immuniz\w+|screening|assessment|diagnos[ei]s|impression|education|instructions?)\b",
+    re.IGNORECASE,
+)
 # Words of sentences about what was done; a problem is named without them.
 _SPOKEN = re.compile(
     r"\b(?:is|are|was|were|has|have|had|will|would|should|can|could|may|i|we|he|she|they|you|"
@@ -34,7 +42,7 @@ _SPOKEN = re.compile(
 )
 # What parts a problem from its plan: "COPD exacerbation - start prednisone".
 _PLAN = re.compile(r"\s+[-\u2013\u2014>]+\s+")
-_NUMBER = re.compile(r"\(?\d{1,2}[.)]\s")
+_NUMBER = re.compile(r"\(?\d{1,2}[.)]\s|#\d{1,2}[.):]?\s")
 _WITHOUT = re.compile(r"\s+without\s", re.IGNORECASE)
 # What opens a statement that is no problem of the patient's.
 _NONE_OF_THEIRS = re.compile(
@@ -77,6 +85,10 @@ def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
         begin = part.begin + len(_LEAD.match(text[part.begin : part.end])[0])  # type: ignore[index]
         end = begin + len(text[begin : part.end].rstrip(" .:;,\n\r\t"))
         stated = text[begin:end]
+        label = _LABELLED.match(text, part.begin, part.end)
+        if label is not None and not _NO_PROBLEM.search(label[1]):
+            end = label.end(1)
+            stated = text[begin:end]
         plan = _PLAN.search(stated)
         if plan is not None and _SPOKEN.search(stated, plan.end()):
             end = begin + plan.start()

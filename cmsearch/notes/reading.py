@@ -30,7 +30,7 @@ class Reading:
         segments: its sentences, list items, cells and headings.
         words: its telling words.
         found: the spans that are forms of codes, with section and assertion.
-        senses: its ambiguous short forms whose sense is clear, in order.
+        senses: its ambiguous short forms, in order, and what they stand for where that is clear.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Reading:
         """Return the words of a stretch, with what its ambiguous short forms stand for."""
         pieces, last = [], begin
         for sense in self.senses:
-            if begin <= sense.begin and sense.end <= end:
+            if sense.words and begin <= sense.begin and sense.end <= end:
                 pieces += [self.text[last : sense.begin], sense.words]
                 last = sense.end
         return "".join((*pieces, self.text[last:end]))
@@ -62,7 +62,7 @@ class Reader:
     """
 
     def __init__(self, lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
+        self.lexicon = lexicon
         self._finder = Finder(lexicon)
         self._rarity: dict[str, float] = {}
         self._senses = Senses.load()
@@ -74,8 +74,9 @@ class Reader:
         stretches = [(part.begin, part.end) for part in parts]
         found = words(text, stretches)
         senses = self._senses.of(text, parts, found)
-        if senses:
-            found = words(text, stretches, {sense.begin: sense.stems for sense in senses})
+        instead = {sense.begin: sense.stems for sense in senses if sense.words}
+        if instead:
+            found = words(text, stretches, instead)
         spans = self._finder.spans(found)
         said = contexts(text, parts, [(span.begin, span.end) for span in spans])
         within = _segments_of(spans, parts)
@@ -109,8 +110,8 @@ class Reader:
         known = self._rarity.get(key)
         if known is None:
             stems = key.split()
-            counts = self._lexicon.terms(stems)
-            total = len(self._lexicon.table.concept)
+            counts = self.lexicon.terms(stems)
+            total = len(self.lexicon.table.concept)
             known = math.fsum(
                 min(_RAREST, math.log(total / max(1, counts.get(word, (0, 1))[1])))
                 for word in stems

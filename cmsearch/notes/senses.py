@@ -36,16 +36,18 @@ class Cues:
     Attributes:
         near: up to eight telling words before and after.
         far: anywhere in the text.
+        usual: what speaks for it before any word does: how many notes have it.
     """
 
     near: Mapping[str, float]
     far: Mapping[str, float]
+    usual: float = 0.0
 
     def score(self, near: Set[str], far: Set[str]) -> float:
         """Return how well a context fits; in long texts each far word counts less."""
         beside = math.fsum(self.near.get(word, 0.0) for word in near)
         around = math.fsum(self.far.get(word, 0.0) for word in far)
-        return beside + around / math.sqrt(max(1, len(far)))
+        return self.usual + beside + around / math.sqrt(max(1, len(far)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Sense:
 
     Attributes:
         begin, end: where it stands, in Unicode code points of the text.
-        words: what it stands for.
+        words: what it stands for; empty where that is not clear.
         stems: the telling stems of these words.
     """
 
@@ -73,7 +75,8 @@ class Senses:
 
     def __init__(self, cues: Mapping[str, Mapping[str, Cues]]) -> None:
         self._cues = cues
-        self._short = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(cues))})(?![^\W_])")
+        shorts = "|".join(sorted(cues.keys() | _idioms().keys(), key=lambda one: (-len(one), one)))
+        self._short = re.compile(rf"(?<![^\W_])(?:{shorts})(?![^\W_])")
 
     @classmethod
     @lru_cache(maxsize=1)
@@ -87,7 +90,7 @@ class Senses:
         """Return the senses of a file."""
         return cls(
             {
-                short: {sense: Cues(near, far) for sense, (near, far) in senses.items()}
+                short: {sense: Cues(*cues) for sense, cues in senses.items()}
                 for short, senses in json.loads(text).items()
             }
         )
@@ -111,7 +114,7 @@ class Senses:
         return ranked[0][1], ranked[0][0] - ranked[1][0]
 
     def of(self, text: str, parts: Iterable[Segment], found: Sequence[Word]) -> list[Sense]:
-        """Return the short forms of a note whose sense is clear.
+        """Return the short forms of a note, in order; their words are empty if unclear.
 
         Args:
             text: the note.
@@ -128,11 +131,13 @@ class Senses:
                     continue
                 far = far or frozenset(word.stem for word in found)
                 sense = self._plain(text, place)
+                if not sense and short not in self._cues:
+                    continue
                 if not sense:
                     own = frozenset(telling(short))  # shorthand would speak for itself
                     sense, ahead = self.best(short, near(found, *place.span()), far - own)
                     if ahead < CLEAR:
-                        continue
+                        sense = ""
                 senses.append(Sense(*place.span(), sense, telling(sense)))
         return senses
 
@@ -140,7 +145,7 @@ class Senses:
         """Return the sense that the text defines, or that the words right beside it leave."""
         before = text[max(0, place.start() - _REACH) : place.start()]
         defined = before.casefold().rstrip(" (")
-        for sense in self._cues[place[0]]:
+        for sense in self._cues.get(place[0], ()):
             if before.endswith("(") and defined.endswith(sense.casefold()):
                 return sense
         for sense, left, right in _idioms().get(place[0], ()):

@@ -16,6 +16,7 @@ from cmsearch.codes import Code, System
 from cmsearch.notes.experience import Experience, association
 from cmsearch.notes.layout import Segment
 from cmsearch.notes.linking import Linker
+from cmsearch.notes.mentions import denial
 from cmsearch.notes.modifiers import Encounter, modifiers
 from cmsearch.notes.problems import Problem
 from cmsearch.notes.reading import Reading
@@ -202,6 +203,10 @@ class ProblemCoder:
         if STOPWORDS.issuperset(said_words):  # "due to", punctuation: nothing is named
             return []
         hits = self._found(words)
+        denied = denial(words)
+        if denied and hits and not denial(f"{hits[0].matched} {hits[0].title}"):
+            before = words[: denied.start()].rstrip(" ,;(")
+            return self._ranked(before, around, encounter) if before else []
         stems = terms(said_words)
         said = frozenset(stems)
         only = _SIDES & around

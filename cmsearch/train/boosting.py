@@ -40,11 +40,21 @@ def boost(judged: Sequence[Judged], config: NotesConfig) -> Any:
     )  # fmt: skip
 
 
-def out_of_fold(judged: Sequence[Judged], config: NotesConfig, *, parts: int = 5) -> list[Matrix]:
-    """Return logits of each note's candidates by trees that have not seen the note."""
+def out_of_fold(
+    judged: Sequence[Judged], silver: Sequence[Judged], config: NotesConfig, *, parts: int = 5
+) -> list[Matrix]:
+    """Return logits of each note's candidates by trees that have not seen the note.
+
+    Args:
+        judged: the notes.
+        silver: notes that teach all trees and are not judged by any.
+        config: the recipe.
+        parts: how many times trees are fitted.
+    """
     found: list[Matrix | None] = [None] * len(judged)
     for part in range(parts):
-        trees = boost([item for row, item in enumerate(judged) if row % parts != part], config)
+        others = [item for row, item in enumerate(judged) if row % parts != part]
+        trees = boost([*others, *silver], config)
         for row in range(part, len(judged), parts):
             found[row] = np.asarray(
                 trees.predict(judged[row].features, raw_score=True), dtype=np.float32

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from cmsearch.train.boosting import (
     out_of_fold,
 )
 from cmsearch.train.notes_config import NotesConfig
+from cmsearch.train.silver import Named, assembled, new_to_coders, silver_texts, wordings
 
 _SYSTEMS = (System.ICD10CM,)
 
@@ -162,8 +163,19 @@ def crossed(notes: Sequence[CodedNote], reader: Reader, config: NotesConfig) -> 
     return [item for item in found if item is not None]
 
 
-def fit(notes: Sequence[CodedNote], reader: Reader, config: NotesConfig) -> tuple[str, float]:
+def fit(
+    notes: Sequence[CodedNote],
+    reader: Reader,
+    config: NotesConfig,
+    silver: Sequence[Named] = (),
+) -> tuple[str, float]:
     """Return the model of a coder as JSON, and its F1 on notes that it has not seen.
+
+    Args:
+        notes: coded notes.
+        reader: reads notes.
+        config: the recipe.
+        silver: texts with a code that each names; calibration and F1 are of coded notes alone.
 
     Raises:
         TrainingError: there are fewer notes than folds.
@@ -174,7 +186,25 @@ def fit(notes: Sequence[CodedNote], reader: Reader, config: NotesConfig) -> tupl
             "or set folds in the recipe"
         )
     judged = crossed(notes, reader, config)
-    logits = out_of_fold(judged, config)
+    experience = count(notes, config)
+    model, f1 = _fitted(notes, judged, (), experience, config)
+    if silver:
+        first = Choice.from_json(model)
+        given = {code for note in notes for code in note.codes}
+        beside = [_silver(text, code, given, reader, first) for text, code in silver]
+        model, f1 = _fitted(notes, judged, beside, experience, config)
+    return json.dumps(model, separators=(",", ":")) + "\n", f1
+
+
+def _fitted(
+    notes: Sequence[CodedNote],
+    judged: Sequence[Judged],
+    silver: Sequence[Judged],
+    experience: Experience,
+    config: NotesConfig,
+) -> tuple[dict[str, Any], float]:
+    """Return the values of a model, and its F1 on notes that it has not seen."""
+    logits = out_of_fold(judged, silver, config)
     corners, heights = calibration(logits, judged)
     calibrated = [np.interp(one, corners, heights).astype(np.float32) for one in logits]
     gold = sum(len(note.codes) for note in notes)
@@ -186,16 +216,45 @@ def fit(notes: Sequence[CodedNote], reader: Reader, config: NotesConfig) -> tupl
             "logits": [round(value, 4) for value in corners],
             "probabilities": [round(value, 5) for value in heights],
         },
-        "trees": nodes(boost(judged, config)),
-        "experience": count(notes, config).to_json(),
+        "trees": nodes(boost([*judged, *silver], config)),
+        "experience": experience.to_json(),
     }
     Choice.from_json(values)  # what is written can be read
-    return json.dumps(values, separators=(",", ":")) + "\n", f1
+    return values, f1
 
 
-def fit_to_file(config: NotesConfig, coded: Path, index: Path, out: Path) -> float:
-    """Fit the choice on a file of coded notes and write it; return its F1 on unseen notes."""
+def _silver(text: str, code: str, given: Set[str], reader: Reader, first: Choice) -> Judged:
+    """Return what a silver note teaches: the code that it names, and what a first model finds."""
+    note = CodedNote.of({"id": "", "text": text, "codes": [code]}, reader)
+    judged = judge(note, reader, first.experience)
+    chances = first.probabilities(judged.features)
+    found = {
+        one for one, chance in zip(judged.codes, chances, strict=True) if chance >= first.threshold
+    }
+    return new_to_coders(judged, given, found | {code})
+
+
+def fit_to_file(
+    config: NotesConfig, coded: Path, index: Path, out: Path, *, corpus: Path | None = None
+) -> float:
+    """Fit the choice on a file of coded notes and write it; return its F1 on unseen notes.
+
+    Raises:
+        TrainingError: a file cannot be read, or the recipe asks for silver notes and there
+            is no corpus.
+    """
+    if config.silver and corpus is None:
+        raise TrainingError(
+            f"the recipe asks for {config.silver} silver notes; name a corpus with --corpus, "
+            "or set silver = 0"
+        )
     reader = Reader(open_index(index).lexicon)
-    text, f1 = fit(read_coded(coded, reader), reader, config)
+    notes = read_coded(coded, reader)
+    silver: list[Named] = []
+    if corpus is not None:
+        given = {code for note in notes for code in note.codes}
+        texts = silver_texts(corpus, config.silver, config.seed)
+        silver = assembled(texts, wordings(reader.lexicon, given), config.seed)
+    text, f1 = fit(notes, reader, config, silver)
     out.write_text(text, encoding="utf-8")
     return f1

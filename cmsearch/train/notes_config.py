@@ -21,6 +21,7 @@ class NotesConfig:
         rate: shrinkage of each tree.
         least: fewest candidates in a leaf.
         least_share, least_surprise: which phrases are kept.
+        silver: how many silver notes teach the trees; they need a corpus.
         seed: of whatever is drawn.
     """
 
@@ -31,6 +32,7 @@ class NotesConfig:
     least: int = 100
     least_share: float = 0.1
     least_surprise: float = 2.5
+    silver: int = 0
     seed: int = 1
 
     @classmethod

@@ -33,6 +33,7 @@ _LEAST = 3  # texts that have a cue
 _SMOOTHING = 0.25
 _FAINT = 0.01
 _NEAR_WEIGHT, _FAR_WEIGHT = 0.5, 2.0
+_USUAL_WEIGHT = 0.3
 # Words of so many texts, of notes or of others, tell the kind of text and not the sense.
 _COMMON_NEAR, _COMMON_FAR = 0.3, 0.1
 # Texts as clinicians write them come first where there are more than enough.
@@ -157,8 +158,15 @@ def fit(found: Sequence[Context]) -> str:
         around = {sense: [some.far for some in texts] for sense, texts in kept.items()}
         near_cues = _cues(beside, _NEAR_WEIGHT, rare[_COMMON_NEAR])
         far_cues = _cues(around, _FAR_WEIGHT, rare[_COMMON_FAR])
-        values[short] = {sense: [near_cues[sense], far_cues[sense]] for sense in kept}
+        values[short] = {
+            sense: [near_cues[sense], far_cues[sense], _usual(of_short[sense])] for sense in kept
+        }
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def _usual(found: Sequence[Context]) -> float:
+    """Return what the number of notes with a sense says for it."""
+    return round(_USUAL_WEIGHT * math.log1p(sum(one.clinical for one in found)), 2)
 
 
 def _shares(found: Iterable[Context]) -> dict[str, float]:
