@@ -255,6 +255,20 @@ def test_files_that_cannot_be_read_or_written(note, tmp_path):
     assert kept.read_text(encoding="utf-8") == "old"
 
 
+def test_a_note_is_neither_overwritten_nor_repeated(note, tmp_path):
+    before = Path(note).read_bytes()
+    itself = invoke("suggest", note, "-o", note)
+    assert "is the note itself" in str(itself.exception) and Path(note).read_bytes() == before
+    typed = invoke("suggest", "Patient Secretname has asthma")
+    assert isinstance(typed.exception, NoteError) and "Secret" not in str(typed.exception)
+    assert "standard input" in str(typed.exception)
+    nothing = invoke("mentions", "")
+    assert isinstance(nothing.exception, NoteError) and "no note" in str(nothing.exception)
+    many = tmp_path / "many.jsonl"
+    many.write_text('{"id": "a", "text": "asthma"}\n', encoding="utf-8")
+    assert "cmsearch batch" in str(invoke("suggest", str(many)).exception)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--format", "xml"], ["--top", "0"], ["--min-confidence", "1.5"]],

@@ -206,3 +206,44 @@ def test_lines_that_are_no_coded_notes_are_refused_without_their_words(tmp_path,
     with pytest.raises(TrainingError, match="line 1") as caught:
         read_coded(path, Reader(tiny_files.lexicon))
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.train
+def test_silver_notes_name_codes_that_no_coder_gave(tiny_files):
+    from cmsearch.train.documents import Document
+    from cmsearch.train.silver import assembled, drawn, wordings
+
+    texts = [Document("notes", str(row), f"{row}. " + "Short. " * 300) for row in range(9)]
+    other = [Document("notes", "x", "brief"), Document("articles", "y", "Long. " * 300)]
+    assert drawn([*texts, *other], 100, 1) != [one.text for one in texts]
+    assert sorted(drawn([*texts, *other], 100, 1)) == sorted(one.text for one in texts)
+    assert drawn(texts, 3, 1) == drawn(texts, 3, 1) != drawn(texts, 3, 2)
+    every = wordings(tiny_files.lexicon, set())
+    some = wordings(tiny_files.lexicon, {"I21.9"})
+    assert every.keys() - some.keys() == {"I21.9"}
+    notes = assembled([one.text for one in texts], some, 1)
+    assert notes == assembled([one.text for one in texts], some, 1)
+    for text, code in notes:
+        assert any(wording in text for wording in some[code])
+
+
+@pytest.mark.train
+def test_a_silver_note_teaches_of_new_codes_alone():
+    from cmsearch.train.boosting import Judged
+    from cmsearch.train.silver import new_to_coders
+
+    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+    judged = Judged(("A00", "B00", "C00"), table, np.ones(3, dtype=np.float32))
+    kept = new_to_coders(judged, {"B00"}, {"C00", "B00"})
+    assert kept.codes == ("A00", "C00")
+    assert kept.features.tolist() == [[0, 1], [4, 5]]
+    assert kept.right.tolist() == [0, 1]
+
+
+@pytest.mark.train
+def test_silver_notes_need_a_corpus(tmp_path, tiny_files):
+    from cmsearch.train.notes import fit_to_file
+    from cmsearch.train.notes_config import NotesConfig
+
+    with pytest.raises(TrainingError, match="--corpus"):
+        fit_to_file(NotesConfig(silver=3), tmp_path / "x", tiny_files.folder, tmp_path / "out.json")

@@ -43,6 +43,22 @@ def test_words_know_breaks_and_joints():
     assert found[0].run == found[1].run != found[2].run
 
 
+def test_words_know_what_denies_them():
+    text = "asthma, not in crisis, pain without fever w/o chills"
+    found = words(text, [(0, len(text))])
+    assert {word.stem for word in found if word.denied} == {"crisi", "fever", "chill"}
+
+
+def test_what_a_short_form_stands_for_is_not_cut(finder):
+    text = "XX found"
+    read = words(text, [(0, len(text))], {0: ("heart", "attack")})
+    assert [(word.stem, word.begin, word.end) for word in read][:2] == [
+        ("heart", 0, 2),
+        ("attack", 0, 2),
+    ]
+    assert {span.key for span in finder.spans(read)} == {"attack heart"}
+
+
 def test_a_form_is_found_in_any_order_and_inflection(finder, tiny_files):
     found = spans(
         finder, tiny_files.lexicon, "He had two heart attacks and pressures of blood high."

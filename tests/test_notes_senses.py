@@ -32,7 +32,7 @@ def real():
 def senses_of(text):
     parts = segments(text)
     found = Senses.load().of(text, parts, words(text, [(p.begin, p.end) for p in parts]))
-    return {text[one.begin : one.end]: one.words for one in found}
+    return {text[one.begin : one.end]: one.words for one in found if one.words}
 
 
 def codes(text):
@@ -58,6 +58,10 @@ def test_sentences_with_a_short_form_say_what_it_is():
         ("SpO2 91% on RA", {"RA": "room air"}),
         ("lisinopril 10 MG", {"MG": "milligrams"}),
         ("CVA tenderness", {"CVA": "costovertebral angle"}),
+        ("L hip and R knee", {"L": "left", "R": "right"}),
+        ("L5-S1, R spine, L spine", {}),
+        ("signed John Smith, MD", {"MD": "doctor of medicine"}),
+        ("born in Detroit, MI", {"MI": "Michigan"}),
         ("MS", {}),
         ("we cannot say whether MS is meant", {}),
         ("AS FAR AS WE KNOW HE HIT HIS HEAD", {}),
@@ -120,11 +124,22 @@ def test_any_text_is_read(text):
         ("RA on methotrexate, morning stiffness.", "M06.9", "J44.1"),
         ("Assessment:\n1. MS, relapsing\n2. Neurogenic bladder", "G35.A", "A68.9"),
         ("Boy with spastic CP and seizures.", "G80.1", "R07.9"),
+        ("TTP, schistocytes, plasma exchange.", "M31.19", "D69.2"),
+        ("L hip fx.", "S72.002A", "S72.009A"),
+        ("Hypertension. Signed John Smith, MD", "I10", "G71.00"),
     ],
 )
 def test_the_note_is_read_with_what_is_meant(text, has, lacks):
     found = codes(text)
     assert has in found and lacks not in found
+
+
+def test_what_nothing_decides_is_not_stated():
+    reading = coder_of(real()).reader.read("BPD.")
+    assert [(one.begin, one.end, one.words) for one in reading.senses] == [(0, 3, "")]
+    assert reading.spelled_out(0, 4) == "BPD."
+    found = {item.code.value: item.probability for item in real().suggest(["BPD."])[0]}
+    assert max(found.values()) < 0.5  # both readings, neither as if it were said
 
 
 def test_evidence_keeps_the_words_of_the_note():
@@ -195,7 +210,8 @@ def test_cues_are_learned_from_texts_that_spell_out_a_sense(tmp_path):
     assert "1.000 right" in " ".join(result.output.split())
     learned = json.loads(out.read_text(encoding="utf-8"))
     assert set(learned) == {"MS"}  # of RA the texts spell out one sense alone
-    near_cues, far_cues = learned["MS"]["mitral stenosis"]
+    near_cues, far_cues, usual = learned["MS"]["mitral stenosis"]
+    assert 0 < usual < 2
     assert set(near_cues) == set(far_cues) == {"cardiolog"}
     senses = Senses.from_json(out.read_text(encoding="utf-8"))
     assert senses.best("MS", {"cardiolog"}, {"cardiolog"})[0] == "mitral stenosis"

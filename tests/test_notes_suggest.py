@@ -162,6 +162,40 @@ def test_an_ambiguous_short_form_follows_its_company():
     assert first[1].startswith("I")
 
 
+@pytest.mark.parametrize(
+    ("text", "has", "lacks"),
+    [
+        ("COPD, not in exacerbation.", "J44.9", "J44.1"),
+        ("COPD without exacerbation.", "J44.9", "J44.1"),
+        ("Migraine without aura.", "G43.009", "G43.109"),
+        ("Concussion without loss of consciousness.", "S06.0X0A", "S06.0XAA"),
+        ("Gout.", "M10.9", ""),
+    ],
+)
+def test_a_name_does_not_reach_across_a_denial(text, has, lacks):
+    (found,) = real().suggest([text])
+    assert has in codes(found) and lacks not in codes(found)
+
+
+def test_problems_stand_before_their_plans():
+    note = (
+        "A/P:\n#1 COPD exacerbation: prednisone\n# AKI: hold lisinopril\n"
+        "3. Hyperkalemia: calcium given\n# Dispo: home\n# Ppx: heparin\n"
+    )
+    (found,) = real().suggest([note])
+    assert set(codes(found)) == {"J44.1", "N17.9", "E87.5"}
+    assert {mention.text for item in found for mention in item.evidence} == {
+        "COPD exacerbation", "AKI", "Hyperkalemia",
+    }  # fmt: skip
+
+
+def test_one_text_is_no_list_of_them():
+    with pytest.raises(TypeError, match=r"\[text\]"):
+        real().suggest("asthma")
+    with pytest.raises(TypeError, match=r"\[text\]"):
+        real().mentions("asthma")
+
+
 def test_a_small_index_suggests_too(tiny_index):
     (found,) = suggest(tiny_index, ["ASSESSMENT\n1. Heart attack.\n"])
     assert codes(found) == ["I21.9"]

@@ -16,11 +16,25 @@ if TYPE_CHECKING:
 Answer = Callable[["NoteLine"], dict[str, Any]]
 
 
-def read(note: str) -> NoteLine:
-    """Return the one note that was named, with its name as its id."""
+def read(note: str, output: Path | None) -> NoteLine:
+    """Return the one note that was named, with its name as its id.
+
+    Raises:
+        NoteError: it cannot be read, holds many, or the answer would be written over it.
+    """
+    from cmsearch.errors import NoteError
     from cmsearch.notes.answer import NoteLine
     from cmsearch.notes.text import read_note
 
+    if not note:
+        raise NoteError("no note is named; give the path of one, or - for standard input")
+    if note.endswith(".jsonl"):
+        raise NoteError(
+            f"{note}: lines of JSON are read from standard input, with - and --format jsonl; "
+            "files of them by cmsearch batch"
+        )
+    if output is not None and output.exists() and output.resolve() == Path(note).resolve():
+        raise NoteError(f"{output}: is the note itself; write to another file")
     source = sys.stdin.buffer.read() if note == "-" else Path(note)
     return NoteLine(note, read_note(source))
 

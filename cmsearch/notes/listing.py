@@ -41,7 +41,12 @@ def mentions(
         texts: notes of any length.
         k: how many codes at most for a mention.
         systems: the code systems to look in; ICD-10-CM if left out.
+
+    Raises:
+        TypeError: one text was given instead of a list.
     """
+    if isinstance(texts, str):
+        raise TypeError("texts is one note; mentions takes a list of them: [text]")
     lister = _Lister(index, systems or (System.ICD10CM,), k)
     return [lister.mentions(text) for text in texts]
 

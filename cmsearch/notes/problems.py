@@ -23,10 +23,14 @@ DIAGNOSES = frozenset(
 _FAR = 200
 _LONGEST = 120
 _MOST_WORDS = 14
-_LEAD = re.compile(r"\s*(?:#\d{1,2}[.):]?\s+|[-*\u2022\u00b7\u25cf\u2013>#]+\s*|\(?\d{1,2}[.)]\s*)*")
+_LEAD = re.compile(
+    r"\s*(?:#\d{1,2}[.):]?\s+|[-*\u2022\u00b7\u25cf\u2013>#]+\s*|\(?\d{1,2}[.)]\s*)*"
+)
 _LABEL = re.compile(r"^[A-Z][A-Za-z ]{2,40}:")
 # A numbered problem before its plan: "# AKI: hold lisinopril".
-_LABELLED = re.compile(r"\s*(?:#\d{0,2}[.):]?|\(?\d{1,2}[.)])\s*([A-Z][\w ,/()'-]{1,60}?)\s*:(?=\s+\S)")
+_LABELLED = re.compile(
+    r"\s*(?:#\d{0,2}[.):]?|\(?\d{1,2}[.)])\s*([A-Z][\w ,/()'-]{1,60}?)\s*:(?=\s+\S)"
+)
 _NO_PROBLEM = re.compile(
     r"\b(?:ppx|prophylaxis|diet|fen|dispo\w*|code|labs?|imaging|follow|activity|medications?|meds|plan|"
     r"neuro|cv|resp|pulm|gi|gu|renal|id|heme|onc|endo|psych|msk|access|lines?|contact|goals?|social|"

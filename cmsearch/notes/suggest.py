@@ -80,7 +80,13 @@ def suggest(
         code_negated: code as the coders of CodiEsp did: whatever is mentioned, also what
             the note says is absent, with the codes of 2018.
         everything: also what is unlikely or held back, with the rule that holds it back.
+
+    Raises:
+        TypeError: one text was given instead of a list.
+        CodeError: notes are not coded in a system, or the index does not hold it.
     """
+    if isinstance(texts, str):
+        raise TypeError("texts is one note; suggest takes a list of them: [text]")
     coder = coder_of(index)
     return [
         coder.suggest(

@@ -44,6 +44,10 @@ _BLOCKS = frozenset(
 _CELLS = frozenset((f"{_CDA}td", f"{_CDA}th"))
 
 
+# A name of more words may be a note that was typed for its file; it is not repeated.
+_MOST_WORDS_OF_NAME = 2
+
+
 def read_note(source: Path | bytes) -> str:
     """Return the text of a note: plain text, RTF, FHIR DocumentReference JSON or CDA XML.
 
@@ -61,7 +65,12 @@ def read_note(source: Path | bytes) -> str:
             data = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no valid path"
-        raise NoteError(f"{source}: cannot be read ({reason}); check the path") from error
+        words = len(str(source.name).split())
+        name = f"{source}" if words <= _MOST_WORDS_OF_NAME else "what was named"
+        raise NoteError(
+            f"{name}: cannot be read ({reason}); check the path; the words of a note itself "
+            "are read from standard input, with -"
+        ) from error
     return _text(data, str(source))
 
 
