@@ -1,7 +1,7 @@
 """What each part of the tuning recipe earns: one run a variant, judged beside the whole recipe.
 
     python -m benchmarks.ablations recipes/ablations.toml CASES... --terms DIR --corpus DIR \
-        --out DIR [--index DIR]
+        --out DIR [--coded FILE] [--index DIR]
 
 The recipe's table ``base`` is a tuning recipe; each of ``variants`` has a name and the keys that
 differ. Judged is the dense half alone, all encoders over the same text forms. Finished variants
@@ -34,12 +34,13 @@ def main() -> None:
     parser.add_argument("cases", type=Path, nargs="+", help="files of cases for ICD-10-CM")
     parser.add_argument("--terms", type=Path, required=True)
     parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--coded", type=Path, help="coded notes, for a variant with evidence")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--index", type=Path, help="an index folder, for its text forms")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     bench = Bench.open(options.cases, options.index)
-    sources = Sources(options.terms, options.corpus)
+    sources = Sources(options.terms, options.corpus, options.coded)
     header = f"| variant | {' | '.join(f'{stem} | recall@5 - base' for stem in bench.cases)} |"
     print(header, "|---" * (1 + 2 * len(bench.cases)) + "|", sep="\n", flush=True)
     first: dict[str, Run] = {}

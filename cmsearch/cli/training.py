@@ -22,6 +22,9 @@ def tune(
     corpus: Annotated[
         Path | None, typer.Option(help="Folder of text shards (part-*.jsonl.zst).")
     ] = None,
+    coded: Annotated[
+        Path | None, typer.Option(help="Coded notes for evidence, a line each: id, text, codes.")
+    ] = None,
 ) -> None:
     """Tune an encoder contrastively on pairs of texts that mean the same.
 
@@ -35,7 +38,7 @@ def tune(
     from cmsearch.train.tune import Sources
     from cmsearch.train.tune import tune as run
 
-    folder = run(TuneConfig.load(recipe), Sources(terms, corpus), out)
+    folder = run(TuneConfig.load(recipe), Sources(terms, corpus, coded), out)
     render.talk().print(f"the model is in {folder}; export it with: cmsearch train export {folder}")
 
 

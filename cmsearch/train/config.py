@@ -11,6 +11,7 @@ from typing import Any
 
 from cmsearch.errors import TrainingError
 from cmsearch.train.tables import SOURCES
+from cmsearch.train.textpairs import TEXT_SOURCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ class TuneConfig:
         if isinstance(values.get("dims"), list):
             values["dims"] = tuple(values["dims"])
         check_values(path, values, usual)
-        refuse_unknown(path, "the sources in [weights]", values.get("weights", {}), SOURCES)
+        refuse_unknown(
+            path, "the sources in [weights]", values.get("weights", {}), (*SOURCES, *TEXT_SOURCES)
+        )
         return cls(**values)
 
 

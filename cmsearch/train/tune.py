@@ -42,6 +42,7 @@ from cmsearch.train.model import (
 from cmsearch.train.nearmisses import near_misses
 from cmsearch.train.teacher import Teacher, snippets
 from cmsearch.train.terms import Pair, Terms, read_terms, tabular_file
+from cmsearch.train.textpairs import text_pairs
 from cmsearch.train.tokenizer import read_corpus, train_tokenizer
 
 _RUN = 8  # pairs that stand together in a batch because they are hard to tell apart
@@ -51,10 +52,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the training data lie."""
+    """Where the training data lie.
+
+    Attributes:
+        terms: folder of terminology tables.
+        corpus: folder of texts.
+        coded: coded notes, a line each.
+    """
 
     terms: Path
     corpus: Path | None = None
+    coded: Path | None = None
 
 
 def tune(config: TuneConfig, sources: Sources, out: Path) -> Path:
@@ -71,6 +79,8 @@ def tune(config: TuneConfig, sources: Sources, out: Path) -> Path:
     terms = read_terms(sources.terms, tabular=tabular_file())
     for word in terms.skipped:
         log.warning("skipped %s", word)
+    wanted = (source for source, weight in config.weights.items() if weight)
+    terms.pairs.update(text_pairs(wanted, terms.pairs, corpus=sources.corpus, coded=sources.coded))
     tokenizer = _tokenizer(config, terms, sources, out)
     shape = shape_of(config.size)
     guide = Teacher(config, out) if config.teacher else None
