@@ -182,3 +182,17 @@ def test_of_overlapping_statements_one_stays():
     both = [stated("S82.1", 1.0, 100, 110), stated("S82.2", 1.0, 100, 110)]
     unsure = stated("R52", -3.0, 200, 210)
     assert apart([whole, part, other, surer, *both, unsure]) == [whole, surer, *both]
+
+
+@pytest.mark.parametrize(
+    ("text", "has", "lacks"),
+    [
+        ("Suicide attempt with acetaminophen overdose.", "T39.1X2A", "T39.1X1A"),
+        ("Accidental acetaminophen overdose.", "T39.1X1A", "T39.1X2A"),
+        ("Ex-smoker.", "Z87.891", "F17.200"),
+        ("Smoker, COPD.", "F17.200", "Z87.891"),
+    ],
+)
+def test_purpose_and_status_are_read(text, has, lacks):
+    found = codes(text)
+    assert has in found and lacks not in found

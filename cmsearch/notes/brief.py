@@ -54,10 +54,16 @@ def statements(reading: Reading, found: Sequence[Proposal]) -> list[Problem]:
             if place in unclear:
                 continue
             named.setdefault(place, []).append((item, match))
+    others = [
+        place
+        for place, pairs in named.items()
+        if any(_names_a_status(item, match) for item, match in pairs)
+    ]
     names = [
         (begin, end)
         for (begin, end), pairs in named.items()
-        if any(_says_so(item, match) for item, match in pairs)
+        if not any(first <= begin and end <= last for first, last in others)
+        and any(_says_so(item, match) for item, match in pairs)
         and (
             any(_is_a_name(item, match) for item, match in pairs)
             or reading.text[begin:end].isupper()
@@ -108,6 +114,12 @@ def _says_so(item: Proposal, match: Match) -> bool:
         and match.found.assertion is Assertion.PRESENT
         and not item.held_back
     )
+
+
+def _names_a_status(item: Proposal, match: Match) -> bool:
+    """Return whether words are likely no condition but a status: an ex-smoker is no smoker."""
+    likely = item.chance >= _LIKELY_WORD and not item.held_back
+    return item.concept.code[0] == "Z" and match.found.span.words > 1 and likely
 
 
 def _is_a_name(item: Proposal, match: Match) -> bool:

@@ -60,6 +60,8 @@ _PRIOR_WEIGHT = 0.6
 _PRIOR_NOTES = 500
 _OTHER = re.compile(r"other\b|secondary\b", re.IGNORECASE)
 _OTHER_COSTS = 1.5
+# Of a poisoning the whole note says how it came about.
+_ON_PURPOSE = frozenset(("suicid", "intent"))
 _SIDES = frozenset(("left", "right", "bilater"))
 _SEXES = frozenset((stem("female"), stem("male")))
 
@@ -220,6 +222,8 @@ class ProblemCoder:
         options = [(hit.code, hit.matched, hit.score) for hit in hits]
         for code, matched, sure in options + self._taught(" ".join(stems)):
             concept = self._linker.by_code(code)
+            if _ON_PURPOSE & around:
+                concept = self._on_purpose(concept)
             if concept is None or concept.level != "code":
                 continue
             specific = self._linker.specifier.specific(
@@ -230,6 +234,13 @@ class ProblemCoder:
                 score -= _OTHER_COSTS
             ranked.append((score, matched, specific))
         return sorted(ranked, key=lambda one: (-round(one[0], 3), one[2].concepts[0].code))
+
+    def _on_purpose(self, concept: ConceptRow | None) -> ConceptRow | None:
+        """Return the code of the same poisoning as self-harm in place of one by accident."""
+        if concept is None or "accidental (unintentional)" not in concept.title:
+            return concept
+        harm = self._linker.by_code(Code(f"{concept.code[:-1]}2", System.ICD10CM))
+        return harm if harm is not None and "self-harm" in harm.title else concept
 
     def _score(self, sure: float, specific: Specific) -> float:
         prior = max(self._experience.prior(row.code) for row in specific.concepts)
