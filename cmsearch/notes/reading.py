@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from cmsearch.codes import System
 from cmsearch.lexicon import Lexicon
@@ -42,8 +43,9 @@ class Reading:
     def spelled_out(self, begin: int, end: int) -> str:
         """Return the words of a stretch, with what its ambiguous short forms stand for."""
         pieces, last = [], begin
-        for sense in self.senses:
-            if sense.words and begin <= sense.begin and sense.end <= end:
+        first = bisect_left(self.senses, begin, key=lambda one: one.begin)
+        for sense in takewhile(lambda one: one.end <= end, islice(self.senses, first, None)):
+            if sense.words:
                 pieces += [self.text[last : sense.begin], sense.words]
                 last = sense.end
         return "".join((*pieces, self.text[last:end]))

@@ -45,8 +45,8 @@ class Cues:
 
     def score(self, near: Set[str], far: Set[str]) -> float:
         """Return how well a context fits; in long texts each far word counts less."""
-        beside = math.fsum(self.near.get(word, 0.0) for word in near)
-        around = math.fsum(self.far.get(word, 0.0) for word in far)
+        beside = math.fsum(weight for word, weight in self.near.items() if word in near)
+        around = math.fsum(weight for word, weight in self.far.items() if word in far)
         return self.usual + beside + around / math.sqrt(max(1, len(far)))
 
 
