@@ -327,10 +327,10 @@ def test_a_run_from_before_a_key_existed_goes_on(tmp_path: Path) -> None:
     values = dataclasses.asdict(TuneConfig())
     del values["save_steps"]
     (tmp_path / "config.json").write_text(json.dumps(values), encoding="utf-8")
-    module._record(TuneConfig(), tmp_path)
+    TuneConfig().record(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["save_steps"] == 200
     with pytest.raises(TrainingError, match=r"\(save_steps\)"):
-        module._record(TuneConfig(save_steps=5), tmp_path)
+        TuneConfig(save_steps=5).record(tmp_path)
 
 
 def test_no_terms(tmp_path: Path) -> None:

@@ -162,9 +162,8 @@ def _write_suggestions(
         with noteio.writer(output) as stream:
             noteio.stream_answers(answer, stream)
         return
-    line = noteio.read(
-        note, output
-    )  # before a file is opened: a bad note leaves the old one as it is
+    # Before a file is opened: a bad note leaves the old one as it is.
+    line = noteio.read(note, output)
     with noteio.writer(output) as stream:
         if format in (NoteFormat.json, NoteFormat.jsonl):
             indent = 2 if format is NoteFormat.json else None
@@ -196,9 +195,8 @@ def _write_mentions(
         with noteio.writer(output) as stream:
             noteio.stream_answers(answer, stream)
         return
-    line = noteio.read(
-        note, output
-    )  # before a file is opened: a bad note leaves the old one as it is
+    # Before a file is opened: a bad note leaves the old one as it is.
+    line = noteio.read(note, output)
     with noteio.writer(output) as stream:
         if format in (MentionFormat.json, MentionFormat.jsonl):
             indent = 2 if format is MentionFormat.json else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -89,6 +90,27 @@ class TuneConfig:
             path, "the sources in [weights]", values.get("weights", {}), (*SOURCES, *TEXT_SOURCES)
         )
         return cls(**values)
+
+    def record(self, out: Path) -> None:
+        """Write the configuration of a run; refuse to go on with one that had another.
+
+        A key that did not exist yet when the run began counts as left at its default.
+
+        Raises:
+            TrainingError: the folder holds a run with another configuration.
+        """
+        path = out / "config.json"
+        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        if path.is_file():
+            usual = json.loads(json.dumps(dataclasses.asdict(TuneConfig())))
+            before = usual | json.loads(path.read_text(encoding="utf-8"))
+            other = sorted(name for name in values if before[name] != values[name])
+            if other:
+                raise TrainingError(
+                    f"{out} holds a run with another configuration ({', '.join(other)}); "
+                    "name a new folder"
+                )
+        path.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
 
 def check_values(path: Path, values: dict[str, Any], usual: dict[str, Any]) -> None:

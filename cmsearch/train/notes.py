@@ -7,7 +7,6 @@ probabilities are calibrated on notes that neither counts nor trees have seen.
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections import Counter
 from collections.abc import Sequence, Set
@@ -31,8 +30,10 @@ from cmsearch.train.boosting import (
     nodes,
     out_of_fold,
 )
+from cmsearch.train.codednotes import coded_lines
+from cmsearch.train.documents import corpus_documents
 from cmsearch.train.notes_config import NotesConfig
-from cmsearch.train.silver import Named, assembled, new_to_coders, silver_texts, wordings
+from cmsearch.train.silver import Named, assembled, drawn, new_to_coders, wordings
 
 _SYSTEMS = (System.ICD10CM,)
 
@@ -68,20 +69,7 @@ def read_coded(path: Path, reader: Reader) -> list[CodedNote]:
     Raises:
         TrainingError: the file cannot be read, or a line is no coded note.
     """
-    opened = gzip.open if path.suffix == ".gz" else open
-    found = []
-    try:
-        with opened(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    found.append(CodedNote.of(json.loads(line), reader))
-                except (ValueError, KeyError, TypeError) as error:
-                    raise TrainingError(
-                        f"{path}, line {number}: no coded note; it must hold id, text and codes"
-                    ) from error
-    except OSError as error:
-        raise TrainingError(f"{path}: {error.strerror or error}") from error
-    return found
+    return [CodedNote.of(values, reader) for values in coded_lines(path)]
 
 
 def count(notes: Sequence[CodedNote], config: NotesConfig) -> Experience:
@@ -253,7 +241,7 @@ def fit_to_file(
     silver: list[Named] = []
     if corpus is not None:
         given = {code for note in notes for code in note.codes}
-        texts = silver_texts(corpus, config.silver, config.seed)
+        texts = drawn(corpus_documents(corpus), config.silver, config.seed)
         silver = assembled(texts, wordings(reader.lexicon, given), config.seed)
     text, f1 = fit(notes, reader, config, silver)
     out.write_text(text, encoding="utf-8")

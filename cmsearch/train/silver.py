@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence, Set
-from pathlib import Path
 
 import numpy as np
 
 from cmsearch.codes import System
 from cmsearch.lexicon import Lexicon
 from cmsearch.train.boosting import Judged
-from cmsearch.train.documents import Document, corpus_documents
+from cmsearch.train.documents import Document
 
 _SHORTEST, _LONGEST = 1_500, 6_000  # characters of a text, as those of case reports
 _PART = "notes"
@@ -36,17 +35,8 @@ _SENTENCES = (
 Named = tuple[str, str]
 
 
-def silver_texts(corpus: Path, count: int, seed: int) -> list[str]:
-    """Return so many notes of a corpus, drawn by the seed.
-
-    Raises:
-        TrainingError: the corpus cannot be read.
-    """
-    return drawn(corpus_documents(corpus), count, seed)
-
-
 def drawn(found: Iterable[Document], count: int, seed: int) -> list[str]:
-    """Return so many of the notes of middle length among some documents."""
+    """Return so many of the notes of middle length among documents, drawn by the seed."""
     texts = [
         one.text for one in found if one.part == _PART and _SHORTEST < len(one.text) < _LONGEST
     ]

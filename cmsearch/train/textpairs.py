@@ -5,15 +5,13 @@ A recipe asks for them by their weights; without one they are not drawn.
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from cmsearch.errors import TrainingError
+from cmsearch.train.codednotes import coded_lines
 from cmsearch.train.documents import Document, corpus_documents
 from cmsearch.train.terms import Pair, is_held_out
 from cmsearch.wording import terms, tokens
@@ -51,7 +49,8 @@ def text_pairs(
         if source == EVIDENCE:
             if coded is None:
                 raise TrainingError("pairs of evidence need coded notes; name them with --coded")
-            pairs = evidence_pairs(_coded(coded), known)
+            notes = ((one["text"], one["codes"]) for one in coded_lines(coded))
+            pairs = evidence_pairs(notes, known)
         else:
             if corpus is None:
                 raise TrainingError(f"pairs of {source} need texts; name them with --corpus")
@@ -117,19 +116,3 @@ def evidence_pairs(
                 if row is not None:
                     yield Pair(sentences[row], title, concept, EVIDENCE)
                     break
-
-
-def _coded(path: Path) -> Iterator[tuple[str, list[str]]]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    values: dict[str, Any] = json.loads(line)
-                    yield values["text"], values["codes"]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise TrainingError(
-                        f"{path}, line {number}: no coded note; it must hold text and codes"
-                    ) from error
-    except OSError as error:
-        raise TrainingError(f"{path}: {error.strerror or error}") from error

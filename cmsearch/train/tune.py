@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 from collections.abc import Iterator
@@ -24,7 +23,6 @@ from torch.utils.data import SequentialSampler
 from transformers import ModernBertModel, PreTrainedTokenizerFast, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from cmsearch.errors import TrainingError
 from cmsearch.train.batches import augment_queries, sample_pairs, with_siblings
 from cmsearch.train.config import TuneConfig
 from cmsearch.train.loss import ConceptContrast, TeacherMatch
@@ -75,7 +73,7 @@ def tune(config: TuneConfig, sources: Sources, out: Path) -> Path:
         TrainingError: the data or the configuration cannot be used.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _record(config, out)
+    config.record(out)
     terms = read_terms(sources.terms, tabular=tabular_file())
     for word in terms.skipped:
         log.warning("skipped %s", word)
@@ -91,25 +89,6 @@ def tune(config: TuneConfig, sources: Sources, out: Path) -> Path:
         start = new_model(shape, tokenizer, seed=config.seed)
         take_embeddings(start, bag["embeddings.tok_embeddings.weight"])
     return _whole(config, terms, tokenizer, start, guide, sources, out)
-
-
-def _record(config: TuneConfig, out: Path) -> None:
-    """Write the configuration; refuse to go on with a run that had another one.
-
-    A key that did not exist yet when the run began counts as left at its default.
-    """
-    path = out / "config.json"
-    values = json.loads(json.dumps(dataclasses.asdict(config)))
-    if path.is_file():
-        usual = json.loads(json.dumps(dataclasses.asdict(TuneConfig())))
-        before = usual | json.loads(path.read_text(encoding="utf-8"))
-        other = sorted(name for name in values if before[name] != values[name])
-        if other:
-            raise TrainingError(
-                f"{out} holds a run with another configuration ({', '.join(other)}); "
-                "name a new folder"
-            )
-    path.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
 
 def _tokenizer(
