@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmsearch.errors import need
+from cmsearch.ivfpq import new_ivfpq
 from cmsearch.types import Vectors
 from cmsearch.vectors import SPARE, Kind, Rows, read_faiss, write_faiss
 
@@ -78,12 +79,8 @@ class Approximate:
             index.hnsw.efSearch = 1024
         else:
             cells = max(1, min(int(4 * np.sqrt(count)), len(sample) // 39))
-            coarse = faiss.IndexFlatIP(dim)
-            index = faiss.IndexIVFPQ(coarse, dim, cells, dim // 4, 8, product)
-            index.own_fields = True
-            coarse.this.disown()
+            index = new_ivfpq(dim, cells)
             index.nprobe = max(128, cells // 8)
-            index.cp.seed = 1
             index.cp.max_points_per_centroid = 64
             index.pq.cp.niter = 10
         index.train(np.ascontiguousarray(sample, dtype=np.float32))

@@ -18,6 +18,7 @@ from cmsearch.errors import IndexFolderError, IndexMismatch
 from cmsearch.lexicon import Lexicon
 from cmsearch.lexiconfile import write_lexicon
 from cmsearch.manifest import IndexedCodeSet, Manifest
+from cmsearch.ondevice import DeviceVectors
 from cmsearch.ontology.concept import CodeSet, Concept
 from cmsearch.ontology.ontology import Ontology
 from cmsearch.ontology.vocabulary import VOCABULARY_VERSION
@@ -25,7 +26,7 @@ from cmsearch.paths import index_command
 from cmsearch.rows import FormRow
 from cmsearch.serialise import TEMPLATES_VERSION, Form
 from cmsearch.types import Encoder, Vectors
-from cmsearch.vectors import FaissVectors, Kind
+from cmsearch.vectors import FaissVectors, Kind, VectorIndex
 
 Progress = Callable[[str, int, int], None]
 _LOCK_SECONDS = 3600
@@ -39,17 +40,21 @@ class OpenIndex:
     folder: Path
     manifest: Manifest
     lexicon: Lexicon
-    vectors: FaissVectors
+    vectors: VectorIndex
 
 
-def open_index(folder: Path) -> OpenIndex:
+def open_index(folder: Path, *, device: str = "cpu") -> OpenIndex:
     """Return the index of a folder.
 
     A build that replaces the files in this very moment is waited for: its manifest is
     in place before the old files go.
 
+    Args:
+        folder: the index folder.
+        device: where vectors are compared: ``cpu`` by FAISS, any other through torch.
+
     Raises:
-        IndexFolderError: there is no index, or it is damaged.
+        IndexFolderError: there is no index, it is damaged, or the device cannot hold it.
     """
     for attempt in (1, 2):
         manifest = Manifest.read(folder)
@@ -70,7 +75,8 @@ def open_index(folder: Path) -> OpenIndex:
                 f"dimensions, the manifest says {told[0]} of {told[1]}; "
                 f"rebuild with: {index_command(folder, '--rebuild')}"
             )
-        return OpenIndex(folder, manifest, lexicon, vectors)
+        searched = vectors if device == "cpu" else DeviceVectors(vectors, device)
+        return OpenIndex(folder, manifest, lexicon, searched)
     raise IndexFolderError(f"{folder}: is being replaced again and again; try later")
 
 
@@ -104,6 +110,7 @@ def build_index(
     options: BuildOptions,
     encoder: Encoder,
     encoder_source: str = "",
+    device: str = "cpu",
     anew: bool = False,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -119,6 +126,7 @@ def build_index(
         options: what the index is made of.
         encoder: the encoder.
         encoder_source: path or name of an encoder, recorded for opening the index.
+        device: where the cells of ``ivfpq`` are found.
         anew: encode every text again, also those that the old index holds.
         progress: called with a stage's name, how much is done, and how much there is.
 
@@ -129,7 +137,9 @@ def build_index(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".build.lock", timeout=_LOCK_SECONDS):
-            return _build(folder, ontology, options, encoder, encoder_source, anew, report)
+            return _build(
+                folder, ontology, options, encoder, encoder_source, device, anew, report
+            )  # fmt: skip
     except Timeout as error:
         raise IndexFolderError(f"{folder}: another build has held it for an hour") from error
     except FileExistsError as error:
@@ -151,6 +161,7 @@ def _build(
     options: BuildOptions,
     encoder: Encoder,
     encoder_source: str,
+    device: str,
     anew: bool,
     report: Progress,
 ) -> Manifest:
@@ -169,7 +180,7 @@ def _build(
             )
             vectors = _encode(texts, encoder, known, report)
             report("vector index", 0, 1)
-            searchable = FaissVectors.build(vectors, kind=options.kind, step=step)
+            searchable = FaissVectors.build(vectors, kind=options.kind, step=step, device=device)
             searchable.save(folder / vectors_file)
             report("vector index", 1, 1)
             report("lexical index", 0, 1)

@@ -64,23 +64,32 @@ class Index:
         self.fusion = fusion
 
     @classmethod
-    def open(cls, folder: Path | str | None = None, *, encoder: Encoder | None = None) -> Self:
+    def open(
+        cls,
+        folder: Path | str | None = None,
+        *,
+        encoder: Encoder | None = None,
+        device: str = "cpu",
+    ) -> Self:
         """Return the index of a folder; the default index is built if there is none.
 
         Args:
             folder: an index folder; ``default`` in the user's data folder if left out.
             encoder: the encoder that made it; the one named in its manifest by default.
+            device: ``cpu`` or ``cuda``: where vectors are compared, and texts encoded unless
+                an encoder is given.
 
         Raises:
-            IndexFolderError: a named folder holds no index, or an index is damaged.
+            IndexFolderError: a named folder holds no index, an index is damaged, or the
+                device cannot hold it.
             IndexMismatch: another encoder made the index.
         """
         folder = Path(folder) if folder is not None else None
         if folder is None and not (paths.index_folder() / MANIFEST_FILE).is_file():
             _log.warning("building the default index in %s (once)", paths.index_folder())
             cls.build()
-        files = open_index(paths.index_folder(folder))
-        encoder = encoder or open_encoder(files.manifest.encoder_source)
+        files = open_index(paths.index_folder(folder), device=device)
+        encoder = encoder or open_encoder(files.manifest.encoder_source, device=device)
         check_encoder(files.folder, files.manifest, encoder)
         return cls(files, encoder, Fusion.load())
 
@@ -101,7 +110,7 @@ class Index:
             folder: the index folder; ``default`` in the user's data folder if left out.
             options: code systems, text forms, kind of vector index.
             encoder: path or name of an encoder; the shipped one by default.
-            device: ``cpu`` or ``cuda``: where the texts are encoded.
+            device: ``cpu`` or ``cuda``: where the texts are encoded and cells are found.
             anew: encode every text again, also those that the old index holds.
             ontology: the folder of release files.
             progress: called with a stage's name, how much is done, how much there is.
@@ -121,6 +130,7 @@ class Index:
             options=options,
             encoder=opened,
             encoder_source=encoder,
+            device=device,
             anew=anew,
             progress=progress,
         )

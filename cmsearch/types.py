@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from cmsearch.codes import Code
 
 Vectors = NDArray[np.float32]
+# Vectors in whole steps, -127 to 127.
+Steps = NDArray[np.int8]
 
 
 class Why(Enum):

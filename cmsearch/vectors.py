@@ -16,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmsearch.errors import IndexFolderError, need
+from cmsearch.ivfpq import Lists, from_faiss, new_ivfpq, to_faiss
 from cmsearch.paths import index_command
-from cmsearch.types import Vectors
+from cmsearch.quantiser import build_lists
+from cmsearch.types import Steps, Vectors
 
 Rows = NDArray[np.int64]
 # FAISS leaves it open which of equal scores it keeps at the end of a list.
 SPARE = 16
+# Candidates that IVF-PQ names for each row asked for.
+CANDIDATES = 4.0
 
 # FAISS 1.15 ends the process on a memory-mapped file that is cut within its head.
 _HEAD_BYTES = 64
@@ -59,7 +63,7 @@ def in_steps(vectors: Vectors, step: float | Vectors) -> Vectors:
     return found
 
 
-def _steps_of_queries(queries: Vectors) -> Vectors:
+def steps_of_queries(queries: Vectors) -> Vectors:
     """Return the step of each query, (n, 1): its own largest component over 127."""
     largest = np.abs(queries).max(axis=1, keepdims=True, initial=0.0)
     found: Vectors = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(127)
@@ -75,7 +79,7 @@ class ExactVectors:
 
     def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:
         """Return scores and row numbers, both (n, k), best first."""
-        unit = _steps_of_queries(queries)
+        unit = steps_of_queries(queries)
         scores = in_steps(queries, unit) @ self._steps.T
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int64)
         return np.take_along_axis(scores, rows, axis=1) * unit * np.float32(self.step), rows
@@ -110,7 +114,12 @@ class FaissVectors:
 
     @classmethod
     def build(
-        cls, vectors: Vectors, *, kind: Kind = Kind.FLAT, step: float | None = None
+        cls,
+        vectors: Vectors,
+        *,
+        kind: Kind = Kind.FLAT,
+        step: float | None = None,
+        device: str = "cpu",
     ) -> FaissVectors:
         """Return an index over the rows of ``vectors``, float32, (n, dim), unit length.
 
@@ -120,6 +129,7 @@ class FaissVectors:
         ``flat`` compares with every vector; ``hnsw`` (arXiv 1603.09320) walks a graph;
         ``ivfpq`` (Jegou et al. 2011) compares short codes of the nearest cells and then
         the stored vectors of the best. Too few vectors for cells make it ``flat``.
+        On another ``device`` than the CPU cells and codes are found through torch.
         """
         faiss = _faiss()
         count, dim = vectors.shape
@@ -133,24 +143,17 @@ class FaissVectors:
             index = faiss.IndexHNSWSQ(dim, as_bytes, 32, product)
             index.hnsw.efConstruction = 200
             index.hnsw.efSearch = 256
-        elif kind is Kind.IVFPQ:
-            cells = min(int(4 * np.sqrt(count)), count // 39)
-            coarse = faiss.IndexFlatIP(dim)
-            codes = faiss.IndexIVFPQ(coarse, dim, cells, dim // 4, 8, product)
-            codes.own_fields = True
-            coarse.this.disown()
-            codes.nprobe = max(16, cells // 16)
-            codes.cp.seed = 1
-            stored = faiss.IndexScalarQuantizer(dim, as_bytes, product)
-            index = faiss.IndexRefine(codes, stored)
-            index.own_fields = index.own_refine_index = True
-            codes.this.disown()
-            stored.this.disown()
-            index.k_factor = 4.0
         else:
             index = faiss.IndexScalarQuantizer(dim, as_bytes, product)
         index.train(rows)
         index.add(rows)
+        if kind is Kind.IVFPQ:
+            codes, stored = _coded(rows, device), index
+            index = faiss.IndexRefine(codes, stored)
+            index.own_fields = index.own_refine_index = True
+            codes.this.disown()
+            stored.this.disown()
+            index.k_factor = CANDIDATES
         return cls(index, kind, step)
 
     @classmethod
@@ -172,12 +175,32 @@ class FaissVectors:
         """
         write_faiss(self._index, path)
 
+    @property
+    def lists(self) -> Lists:
+        """Cells and codes of an ``ivfpq`` index."""
+        return from_faiss(self._codes)
+
+    @property
+    def probes(self) -> int:
+        """In how many cells of an ``ivfpq`` index a query looks."""
+        return int(self._codes.nprobe)
+
+    @property
+    def _codes(self) -> Any:
+        return _faiss().downcast_index(self._index.base_index)
+
+    def steps(self, first: int, last: int) -> Steps:
+        """Return the stored vectors of some rows in whole steps, (last - first, dim)."""
+        index = self._index.refine_index if self.kind is Kind.IVFPQ else self._index
+        found: Steps = index.reconstruct_batch(np.arange(first, last)).astype(np.int8)
+        return found
+
     def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:
         """Return scores and row numbers, both (n, k), best first; row -1 is no row."""
         wanted, k = k, min(k + SPARE, len(self))
         if k == 0:
             return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-        unit = _steps_of_queries(queries)
+        unit = steps_of_queries(queries)
         queries = np.ascontiguousarray(in_steps(queries, unit))
         scores, rows = self._index.search(queries, k)
         best = np.lexsort((rows, -scores), axis=1)[:, :wanted]
@@ -191,6 +214,21 @@ class FaissVectors:
             index = index.refine_index
         found: Vectors = index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
         return found * np.float32(self.step)
+
+
+def _coded(rows: Vectors, device: str) -> Any:
+    """Return a FAISS index of cells and codes that holds some rows, in whole steps."""
+    count, dim = rows.shape
+    cells = min(int(4 * np.sqrt(count)), count // 39)
+    if device == "cpu":
+        index = new_ivfpq(dim, cells)
+        index.train(rows)
+        index.add(rows)
+    else:
+        lists = build_lists(rows.astype(np.int8), cells=cells, parts=dim // 4, device=device)
+        index = to_faiss(lists)
+    index.nprobe = max(16, cells // 16)
+    return index
 
 
 def read_faiss(path: Path, flags: int, advice: str) -> Any:

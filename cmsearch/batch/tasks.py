@@ -178,4 +178,5 @@ def worker_index(folder: Path | None, device: str, threads: int) -> Index:
     """Return the index as a worker opens it: memory-mapped, its encoder on few threads."""
     place = paths.index_folder(folder)
     source = Manifest.read(place).encoder_source
-    return Index.open(place, encoder=open_encoder(source, device=device, threads=threads))
+    encoder = open_encoder(source, device=device, threads=threads)
+    return Index.open(place, encoder=encoder, device=device)

@@ -56,7 +56,10 @@ def index(
     encoder_name: Annotated[
         str, typer.Option("--encoder", metavar="PATH_OR_NAME", help="Another encoder.")
     ] = "",
-    device: Annotated[str, typer.Option(help="cpu or cuda: where the texts are encoded.")] = "cpu",
+    device: Annotated[
+        str,
+        typer.Option(help="cpu or cuda: where texts are encoded and the cells of ivfpq found."),
+    ] = "cpu",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Encode every text again.")] = False,
     folder: Annotated[
         Path | None, typer.Option("--index", metavar="DIR", help="Index folder; the default one.")

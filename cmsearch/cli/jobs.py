@@ -127,7 +127,8 @@ def batch(
         typer.Option("--ray-address", metavar="ADDRESS", help="Of the cluster; auto finds it."),
     ] = "",
     device: Annotated[
-        str, typer.Option("--device", help="cpu or cuda: where notes are encoded.")
+        str,
+        typer.Option("--device", help="cpu or cuda: where texts are encoded and vectors compared."),
     ] = "cpu",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew, whatever an earlier job left.")
