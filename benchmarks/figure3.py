@@ -5,7 +5,8 @@
 Notes of random tokens, as long as given or down to half of it, the same ones for every
 model; random weights, since speed does not depend on them. Column "alike": the CPU runs
 all models as int8 ONNX by one exporter and one runtime, texts of one length together; a GPU
-runs all in bfloat16 with its best attention, texts sorted by length. Column "as published":
+runs all in bfloat16, compiled, texts laid end to end with attention of variable lengths, so
+that nothing is padding. Column "as published":
 fp32 torch, every text padded to the full length, 64 a batch; ours in the form in which it
 ships. On the CPU one thread, and processor seconds, so that other work on the machine does
 not count; only so many notes as ``--tokens`` allows are run, and the rest is extrapolated
@@ -23,15 +24,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from transformers import ModernBertModel
 
 from benchmarks.growth import Growth, grow
-from benchmarks.networks import Network, networks, ours
+from benchmarks.networks import InLine, Network, networks, ours
 from cmsearch.encoder.onnx import MODEL_FILE, OnnxEncoder, ShippedConfig
 from cmsearch.errors import need
+from cmsearch.train import attention
 from cmsearch.train.export import write_int8
 
 LENGTHS = (24, 128, 512)
@@ -69,6 +73,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tokens", type=int, default=4096, help="tokens run a model and length")
+    parser.add_argument("--no-compile", action="store_true", help="a GPU runs all uncompiled")
     parser.add_argument("--notes", default="10000,100000", help="sizes to extrapolate to")
     parser.add_argument("--lengths", default=",".join(map(str, LENGTHS)))
     parser.add_argument("--growth", default=",".join(map(str, GROWTH)))
@@ -77,7 +82,10 @@ def main() -> None:
     lengths = [int(part) for part in options.lengths.split(",")]
     if options.device == "cpu":
         torch.set_num_threads(1)
-    timings = measure(networks(), lengths, options.tokens, options.device, options.out / "exported")
+    timings = measure(
+        networks(), lengths, options.tokens, options.device, options.out / "exported",
+        compiled=not options.no_compile,
+    )  # fmt: skip
     rows: list[Growth] = []
     if options.device == "cpu" and options.growth:
         rows = growth([int(part) for part in options.growth.split(",")], options.out / "exported")
@@ -95,12 +103,19 @@ def main() -> None:
 
 
 def measure(
-    models: Sequence[Network], lengths: Sequence[int], tokens: int, device: str, scratch: Path
+    models: Sequence[Network],
+    lengths: Sequence[int],
+    tokens: int,
+    device: str,
+    scratch: Path,
+    *,
+    compiled: bool = True,
 ) -> list[Timing]:
     """Return every model's time in both columns, ratios to BERT-base filled in."""
     found: list[Timing] = []
     for model in models:
-        alike = _onnx(model, scratch) if device == "cpu" else _cuda_alike(model)
+        cpu = device == "cpu"
+        alike = _onnx(model, scratch) if cpu else _in_line(model, device, compiled=compiled)
         published = alike if model.name == OURS else _published(model, device)
         for length in lengths:
             ids = notes_of(length, max(2, tokens // length))
@@ -154,18 +169,24 @@ def _published(model: Network, device: str) -> Run:
     return run
 
 
-def _cuda_alike(model: Network) -> Run:
-    """Return the model in bfloat16 with the best attention there is, sorted by length."""
-    import importlib.util
-
-    way = "flash_attention_2" if importlib.util.find_spec("flash_attn") else "sdpa"
-    network = model.make(way).to("cuda", torch.bfloat16)
+def _in_line(model: Network, device: str, *, compiled: bool) -> Run:
+    """Return the model without padding, on a card in bfloat16, on the CPU (to test) in float32."""
+    modern = isinstance(model.make("sdpa"), ModernBertModel)
+    network = InLine(model.make(attention.NAME if modern else "sdpa")).eval().to(device)
+    if device == "cuda":
+        network.to(torch.bfloat16)
+    asked: Any = torch.compile(network, dynamic=True) if compiled else network
 
     @torch.inference_mode()
-    def run(ids: Ids, length: int) -> None:
+    def run(ids: Ids, length: int) -> torch.Tensor:
+        found = []
         for rows in batches(ids, _CUDA_TOKENS):
-            block, mask = padded(rows, len(rows[0]))
-            _pool(network, block.to("cuda"), mask.to("cuda"))
+            sizes = [len(row) for row in rows]
+            line = torch.from_numpy(np.concatenate(rows))[None].to(device)
+            places = torch.from_numpy(np.concatenate([np.arange(n) for n in sizes]))[None]
+            bounds = torch.tensor([0, *np.cumsum(sizes)], dtype=torch.int32, device=device)
+            found.append(asked(line, places.to(device), bounds, length).cpu())
+        return torch.cat(found)
 
     return run
 
@@ -222,8 +243,6 @@ def growth(lengths: Sequence[int], scratch: Path) -> list[Growth]:
 
 
 def _ours(attention: str, local_only: bool) -> nn.Module:
-    from transformers import ModernBertModel
-
     torch.manual_seed(1)
     config = ours(local_only=local_only)
     model: nn.Module = ModernBertModel._from_config(config, attn_implementation=attention).eval()

@@ -18,6 +18,7 @@ from transformers import (
     ModernBertModel,
 )
 
+from cmsearch.train import attention
 from cmsearch.train.inference import Inference, attend
 from cmsearch.train.model import SIZES, Shape
 
@@ -54,22 +55,67 @@ class PostNorm(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Return unit vectors, (batch, width), of token ids, (batch, tokens)."""
-        hidden = self.model.embeddings(input_ids)
-        for layer in self.layers:
-            hidden = self._bert(layer, hidden) if self.bert else self._distil(layer, hidden)
+        hidden = self._layers(self.model.embeddings(input_ids), self._in_rows)
         return normalize(hidden.mean(dim=1), dim=-1)
 
-    def _bert(self, layer: Any, hidden: Tensor) -> Tensor:
-        own = layer.attention.self
-        mixed = attend(own.query(hidden), own.key(hidden), own.value(hidden), None, self.heads)
-        hidden = layer.attention.output(mixed, hidden)
-        return layer.output(layer.intermediate(hidden), hidden)
+    def in_line(self, ids: Tensor, places: Tensor, layout: attention.Stretches) -> Tensor:
+        """Return the last states, (1, tokens, width), of texts that were laid end to end."""
 
-    def _distil(self, layer: Any, hidden: Tensor) -> Tensor:
-        own = layer.attention
-        mixed = attend(own.q_lin(hidden), own.k_lin(hidden), own.v_lin(hidden), None, self.heads)
-        hidden = layer.sa_layer_norm(own.out_lin(mixed) + hidden)
-        return layer.output_layer_norm(layer.ffn(hidden) + hidden)
+        def attend_in_line(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            heads = [states.view(ids.shape[1], self.heads, -1) for states in (query, key, value)]
+            scaling = heads[0].shape[-1] ** -0.5
+            return attention.attend_stretches(*heads, layout, scaling=scaling).view_as(query)
+
+        return self._layers(self.model.embeddings(ids, position_ids=places), attend_in_line)
+
+    def _in_rows(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attend(query, key, value, None, self.heads)
+
+    def _layers(self, hidden: Tensor, mix: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        for layer in self.layers:
+            if self.bert:
+                own = layer.attention.self
+                mixed = mix(own.query(hidden), own.key(hidden), own.value(hidden))
+                hidden = layer.attention.output(mixed, hidden)
+                hidden = layer.output(layer.intermediate(hidden), hidden)
+            else:
+                own = layer.attention
+                mixed = mix(own.q_lin(hidden), own.k_lin(hidden), own.v_lin(hidden))
+                hidden = layer.sa_layer_norm(own.out_lin(mixed) + hidden)
+                hidden = layer.output_layer_norm(layer.ffn(hidden) + hidden)
+        return hidden
+
+
+class InLine(nn.Module):
+    """Any of the networks over texts laid end to end: no padding, attention of variable lengths.
+
+    Args:
+        model: the transformers model; a ModernBERT made with ``attention.NAME``.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model if isinstance(model, ModernBertModel) else PostNorm(model)
+
+    def forward(self, ids: Tensor, places: Tensor, bounds: Tensor, longest: int) -> Tensor:
+        """Return the mean vectors of texts, (texts, width).
+
+        Args:
+            ids, places: token ids and their places in their text, (1, tokens).
+            bounds: where each text begins, and the end, (texts + 1,) int32.
+            longest: no text is longer.
+        """
+        if isinstance(self.model, PostNorm):
+            states = self.model.in_line(ids, places, attention.Stretches(bounds, longest))
+        else:
+            window = self.model.config.sliding_window
+            layouts = attention.stretches(bounds, longest=longest, window=window)
+            found = self.model(input_ids=ids, position_ids=places, attention_mask=layouts)
+            states = found.last_hidden_state
+        sizes = bounds.diff()
+        owner = torch.repeat_interleave(sizes, output_size=ids.shape[1])
+        sums = states.new_zeros((len(sizes), states.shape[2]), dtype=torch.float32)
+        return sums.index_add_(0, owner, states[0].float()) / sizes[:, None]
 
 
 def networks() -> list[Network]:

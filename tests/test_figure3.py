@@ -127,6 +127,23 @@ def test_the_columns_run_every_note(
     assert {row.times_bert for row in found} == {1.0}  # the clock ticks alike
 
 
+@pytest.mark.parametrize(
+    ("kind", "config"), [(BertModel, BERT), (DistilBertModel, DISTIL), (ModernBertModel, None)]
+)
+@torch.no_grad()
+def test_notes_without_padding_have_the_vectors_that_each_has_alone(
+    kind: Any, config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figure3, "_CUDA_TOKENS", 300)
+    network = toy("a", kind, config or ours(SMALL), None)
+    notes = [[number % 50 for number in note] for note in notes_of(200, 7)]
+    found = figure3._in_line(network, "cpu", compiled=False)(notes, 200)
+    model = network.make("sdpa")
+    longest_first = sorted(notes, key=len, reverse=True)
+    right = [model(torch.tensor([note])).last_hidden_state.mean(dim=1) for note in longest_first]
+    assert torch.allclose(found, torch.cat(right), atol=1e-5)
+
+
 def test_ratios_and_extrapolation() -> None:
     rows = [Timing("BERT-base", 24, "alike", 100, 2.0), Timing("x", 24, "alike", 100, 0.5, 4.0)]
     lines = table(rows, [], [10_000])

@@ -10,6 +10,7 @@ the hidden states that each document would have alone.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,16 +175,28 @@ def attend_stretches(
             window_size=(window, window),
         )  # fmt: skip
         return packed
-    return _attend_each(query, key, value, layout, scaling)
+    return attend_each(query, key, value, layout, scaling)
 
 
-_TORCH_KERNEL = importlib.util.find_spec("torch.nn.attention.varlen") is not None
+def _torch_kernel() -> bool:
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    # Torch before 2.10 knows no windows.
+    return "window_size" in inspect.signature(varlen_attn).parameters
+
+
+_TORCH_KERNEL = _torch_kernel()
 _PACKAGE_KERNEL = importlib.util.find_spec("flash_attn") is not None
+# Whether a card has a kernel for stretches; without one, rows with masks are faster there.
+KERNEL = _TORCH_KERNEL or _PACKAGE_KERNEL
 
 
-def _attend_each(
+def attend_each(
     query: Tensor, key: Tensor, value: Tensor, layout: Stretches, scaling: float
 ) -> Tensor:
+    """Return the attention within each stretch, one after the other: the reference."""
     parts = []
     places = layout.bounds.tolist()
     for first, last in zip(places, places[1:], strict=False):

@@ -87,6 +87,7 @@ class Run:
         self.out = out
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.on_card = self.device == "cuda"
+        self.half = self.on_card and torch.cuda.is_bf16_supported()
         self.tokenizer = load_tokenizer(shards.tokenizer_file)
         self.feed = Feed(config, shards, self.tokenizer)
         self.model = first_model(config, self.tokenizer).to(self.device).train()
@@ -164,20 +165,22 @@ class Run:
         ids, positions, hidden, gold = (
             self._tensor(array) for array in (rows.ids, rows.positions, rows.hidden, rows.gold)
         )
-        window = self.model.config.sliding_window
-        half = self.on_card and torch.cuda.is_bf16_supported()
-        layouts: attention.Layouts
-        if half:
-            bounds = self._tensor(_filled(attention.bounds_of(rows.segments)))
-            layouts = attention.stretches(bounds, longest=ids.shape[1], window=window)
+        layouts = self.layouts(rows)
+        if isinstance(layouts["full_attention"], attention.Stretches):
             ids, positions = ids.view(1, -1), positions.view(1, -1)
-        else:
-            layouts = attention.blocks(self._tensor(rows.segments), window=window)
-        with torch.autocast("cuda", torch.bfloat16) if half else nullcontext():
+        with torch.autocast("cuda", torch.bfloat16) if self.half else nullcontext():
             core, tell = (self.model.model, mlm.tell) if rank else (self.core, self.tell)
             states = core(input_ids=ids, position_ids=positions, attention_mask=layouts)
             logits = tell(self.model, states.last_hidden_state, hidden)
             return mlm.answers(logits, gold, rank=rank)
+
+    def layouts(self, rows: Rows) -> attention.Layouts:
+        """Return which tokens of rows see each other: in one line on a card, else in rows."""
+        window = self.model.config.sliding_window
+        if not (self.half and attention.KERNEL):
+            return attention.blocks(self._tensor(rows.segments), window=window)
+        bounds = self._tensor(_filled(attention.bounds_of(rows.segments)))
+        return attention.stretches(bounds, longest=rows.ids.shape[1], window=window)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
