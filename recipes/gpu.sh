@@ -40,10 +40,10 @@ if [ ! -f shards/shards.json ]; then
     cmsearch train corpus "$data/corpus" --terms "$data/terms" \
         --tokenizer "$root/cmsearch/encoder/model/tokenizer.json" --out shards
 fi
-once "utilisation-$size.md" python -m benchmarks.utilisation pretrain.toml --shards shards
 cmsearch train pretrain pretrain.toml --shards shards --out "pretrain-$size"
 cmsearch train tune tune.toml --terms "$data/terms" --corpus "$data/corpus" --out "tune-$size"
 cmsearch train export "tune-$size/model" --out "encoder-$size" --name "gpu-$size"
+once "utilisation-$size.md" python -m benchmarks.utilisation pretrain.toml --shards shards
 once device-search.md python -m benchmarks.device_search --device $device --counts $counts
 once varlen.md python -m benchmarks.varlen --shards shards --device $device --batch $batch --sizes $sizes
 once figure3.md python -m benchmarks.figure3 --out figure3 --device $device --tokens $tokens \

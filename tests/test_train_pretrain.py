@@ -37,7 +37,7 @@ from cmsearch.train.embeddings import read_embeddings  # noqa: E402
 from cmsearch.train.feed import Feed, attended  # noqa: E402
 from cmsearch.train.journal import Moment, read_log  # noqa: E402
 from cmsearch.train.model import SIZES, Shape, load_tokenizer, pretrained  # noqa: E402
-from cmsearch.train.pretrain import Run, pretrain  # noqa: E402
+from cmsearch.train.pretrain import Run, _filled, pretrain  # noqa: E402
 from cmsearch.train.pretrain_config import PretrainConfig  # noqa: E402
 from cmsearch.train.schedule import Phase, place, rate_at, tokens_before  # noqa: E402
 from cmsearch.train.speed import step_flops  # noqa: E402
@@ -523,3 +523,9 @@ def test_whole_terms_are_hidden_where_the_shards_have_them(shards: Path, tmp_pat
     write_shards(found, shards / "tokenizer.json", tmp_path / "shards")
     step = Feed(config, Shards.open(tmp_path / "shards"), tokenizer).step(0)
     assert step.hidden == round(0.3 * 4 * 32)
+
+
+def test_bounds_are_filled_to_one_shape_with_empty_stretches() -> None:
+    bounds = np.array([0, 3, 5], np.int32)
+    assert _filled(bounds, 6).tolist() == [0, 3, 5, 5, 5, 5]
+    assert _filled(bounds, 1).tolist() == [0, 3, 5, 5]

@@ -179,7 +179,7 @@ class Run:
         window = self.model.config.sliding_window
         if not (self.half and attention.KERNEL):
             return attention.blocks(self._tensor(rows.segments), window=window)
-        bounds = self._tensor(_filled(attention.bounds_of(rows.segments)))
+        bounds = self._tensor(_filled(attention.bounds_of(rows.segments), rows.ids.size // 64))
         return attention.stretches(bounds, longest=rows.ids.shape[1], window=window)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
@@ -241,9 +241,9 @@ def _groups(model: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _filled(bounds: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return bounds with empty stretches up to a power of two, so that shapes repeat."""
-    wanted = 1 << (len(bounds) - 1).bit_length()
+def _filled(bounds: NDArray[np.int32], least: int) -> NDArray[np.int32]:
+    """Return bounds with empty stretches, so that nearly all batches have one shape."""
+    wanted = max(least, 1 << (len(bounds) - 1).bit_length())
     return np.pad(bounds, (0, wanted - len(bounds)), mode="edge")
 
 
