@@ -79,8 +79,8 @@ def test_several_right_candidates_all_come_first() -> None:
 def test_shapes_and_finite_numbers(fitted: Fusion) -> None:
     count = len(FEATURES)
     assert fitted.mean.shape == fitted.scale.shape == fitted.linear.shape == (count,)
-    assert fitted.hidden.shape == (count, 17)
-    assert fitted.hidden_bias.shape == fitted.out.shape == (17,)
+    assert fitted.hidden.shape == (count, 4 * 17)
+    assert fitted.hidden_bias.shape == fitted.out.shape == (4 * 17,)
     assert (fitted.scale > 0).all()
     for name in ("mean", "scale", "hidden", "hidden_bias", "out", "linear"):
         assert np.isfinite(getattr(fitted, name)).all()

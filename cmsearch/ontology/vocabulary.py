@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from cmsearch.codes import Code, System
 
-VOCABULARY_VERSION = "3"
+VOCABULARY_VERSION = "4"
 
 
 @dataclass(frozen=True, slots=True)
