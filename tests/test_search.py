@@ -179,7 +179,7 @@ def test_a_title_is_first(index, title, code):
     ("typed", "wording", "code"),
     [
         ("hypertension", "hypertension", "I10"),
-        ("HTN", "hypertension", "I10"),
+        ("HTN", "htn", "I10"),
         ("hypertention", "hypertension", "I10"),
         ("breast cancer", "breast cancer", "C50.9"),
     ],

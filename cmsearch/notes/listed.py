@@ -19,7 +19,7 @@ _BESIDE_PROBLEMS = 0.12
 # how it falls with the score.
 _CLEAR, _UNCLEAR = 0.78, 0.12
 # The same for the external cause that a note with an injury names.
-_CAUSE, _CAUSE_LEAST = 0.35, 0.03
+_CAUSE, _CAUSE_LEAST = 0.4, 0.02
 
 
 def beside_problems(found: Sequence[Proposal], stated: Sequence[Stated]) -> list[Proposal]:
