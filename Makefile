@@ -16,8 +16,9 @@ test:
 bench:  ## ratios against named peers, measured in one run
 	python -m benchmarks.speed
 
-docs:  ## the command reference, from the commands themselves
+docs:  ## command reference and terminal picture, from the commands themselves
 	python -m docs.reference > docs/cli.md
+	python -m docs.terminal > docs/terminal.part && mv docs/terminal.part docs/terminal.svg
 
 wheel:
 	python -m build --wheel

@@ -69,7 +69,7 @@ def test_the_table_shows_codes_titles_and_reasons():
     assert shown == said("query", "heart attack", "-k", "2", "--format", "table")
     assert "I21.9" in shown
     assert "Acute myocardial infarction, unspecified" in shown
-    assert "everyday wording “heart attack”" in shown
+    assert "known wording “heart attack”" in shown
     assert "ICD-10-CM April 2026" in shown
     assert "\x1b" not in shown  # no colours where nobody looks
 

@@ -50,7 +50,7 @@ def index(
         bool | None,
         typer.Option(
             "--vocabulary/--no-vocabulary",
-            help="Index the everyday wording that ships with cmsearch.",
+            help="Index the names and wordings that ship with cmsearch.",
         ),
     ] = None,
     encoder_name: Annotated[

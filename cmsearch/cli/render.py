@@ -113,7 +113,7 @@ def _reason(hit: Hit) -> str:
         own = hit.matched == hit.title
         return f"{how}: its title" if own else f"{how}: title “{hit.matched}”"
     source = {"inclusion": "inclusion term", "includes": "includes note", "index": "index entry",
-              "vocabulary": "everyday wording"}.get(hit.template, hit.template)  # fmt: skip
+              "vocabulary": "known wording"}.get(hit.template, hit.template)  # fmt: skip
     return f"{how}: {source} “{hit.matched}”"
 
 

@@ -19,7 +19,7 @@ _KINDS = {
     "inclusion": "an inclusion term",
     "includes": "an includes note",
     "index": "an index entry",
-    "vocabulary": "an everyday wording of it",
+    "vocabulary": "a known wording of it",
 }
 
 
