@@ -70,6 +70,8 @@ def exact_first(
             unspecified.append((candidate, max(score, 0.997)))
         else:
             others.append((candidate, score))
+    # A block of the chapter answers less than a code that has the same name.
+    worded.sort(key=lambda pair: "-" in pair[0].concept.code)
     return front + worded + unspecified + others
 
 
