@@ -131,14 +131,14 @@ def with_episode(query: Query, ranked: Ranked, lexicon: Lexicon) -> Ranked:
     """Return the candidates with headers of a 7th character as the code of the episode."""
     if not query.episode:
         return ranked
-    found = []
+    found: dict[int, tuple[Candidate, float]] = {}
     for candidate, score in ranked:
         concept = candidate.concept
         below = [] if concept.billable else lexicon.children(concept.id)
         if below and all(extends(row, concept) for row in below):
             concept = seventh_of(concept, below, query.said)
-        found.append((replace(candidate, concept=concept), score))
-    return found
+        found.setdefault(concept.id, (replace(candidate, concept=concept), score))
+    return list(found.values())
 
 
 def only_billable(

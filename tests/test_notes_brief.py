@@ -101,6 +101,7 @@ def test_the_words_are_data_in_one_role_each():
         ("Assessment: Closed fracture of the left distal radius after a fall from a ladder.",
          {"S52.502A", "W11.XXXA"}),
         ("Family history: mother with hip fracture.", set()),
+        ("72 yo man. DVT ppx with SCDs.", set()),
         ("He denies a dislocation of the shoulder. No fracture of the hip.", set()),
     ],
 )  # fmt: skip
@@ -196,3 +197,7 @@ def test_of_overlapping_statements_one_stays():
 def test_purpose_and_status_are_read(text, has, lacks):
     found = codes(text)
     assert has in found and lacks not in found
+
+
+def test_full_code_is_no_problem_of_a_list():
+    assert set(codes("ASSESSMENT:\n1. Sepsis\n2. Full code")) == {"A41.9"}

@@ -559,3 +559,10 @@ def test_what_a_search_answers_from(index):
     assert index.release() == "ICD-10-CM April 2026"
     assert index.release((ICD9,)) == "ICD-9-CM v32 (2015)"
     assert index.release((ICD10, ICD9)) == "ICD-10-CM April 2026; ICD-9-CM v32 (2015)"
+
+
+@pytest.mark.parametrize("typed", ["S72001A", "S72.001D", "DM"])
+def test_no_code_stands_twice_and_none_behind_its_block(index, typed):
+    found = [hit.code.value for hit in index.search([typed], k=10)[0]]
+    assert len(set(found)) == len(found)
+    assert "-" not in found[0]

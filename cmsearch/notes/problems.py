@@ -37,6 +37,10 @@ _NO_PROBLEM = re.compile(
     r"vaccin\w+|immuniz\w+|screening|assessment|diagnos[ei]s|impression|education|instructions?)\b",
     re.IGNORECASE,
 )
+# What lists of problems end with: how far to go, and how the patient eats and moves.
+_STANDING = re.compile(
+    r"full code|code status\b.*|(?:regular|cardiac|renal) diet|npo", re.IGNORECASE
+)
 # Words of sentences about what was done; a problem is named without them.
 _SPOKEN = re.compile(
     r"\b(?:is|are|was|were|has|have|had|will|would|should|can|could|may|i|we|he|she|they|you|"
@@ -102,6 +106,7 @@ def problems(text: str, segments: Sequence[Segment]) -> list[Problem]:
             and len(stated.split()) <= _MOST_WORDS
             and not _LABEL.match(stated)
             and not _SPOKEN.search(stated)
+            and not _STANDING.fullmatch(stated)
             and not _NONE_OF_THEIRS.match(stated)
         ):
             found.append(Problem(begin, end, part))
