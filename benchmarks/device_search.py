@@ -71,9 +71,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|", flush=True)
     every: list[Figures] = []
     for count in map(int, options.counts.split(",")):
-        found = measure(count, options.dim, options.queries, options.device, options.train_up_to)
-        for line in found:
-            every.append(line)
+        every += measure(count, options.dim, options.queries, options.device, options.train_up_to)
+        for line in (one for one in every if one.count == count):
             print(
                 f"| {line.count:,} | {line.index} | {line.build:.2f} | {line.qps:,.0f} | "
                 f"{line.alone:.2f} | {line.recall:.3f} | {line.same:.3f} |",

@@ -55,6 +55,7 @@ def open_index(folder: Path, *, device: str = "cpu") -> OpenIndex:
 
     Raises:
         IndexFolderError: there is no index, it is damaged, or the device cannot hold it.
+        MissingDependency: another device than ``cpu`` is named and torch is not installed.
     """
     for attempt in (1, 2):
         manifest = Manifest.read(folder)
@@ -137,9 +138,7 @@ def build_index(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".build.lock", timeout=_LOCK_SECONDS):
-            return _build(
-                folder, ontology, options, encoder, encoder_source, device, anew, report
-            )  # fmt: skip
+            return _build(folder, ontology, options, encoder, encoder_source, device, anew, report)
     except Timeout as error:
         raise IndexFolderError(f"{folder}: another build has held it for an hour") from error
     except FileExistsError as error:

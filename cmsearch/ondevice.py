@@ -2,8 +2,9 @@
 
 Scores are sums of whole numbers below 2^24, exact in float32 in any order, and ties go to the
 smaller row: ``flat`` and ``hnsw`` answer as ``ExactVectors`` does, to the last row. ``ivfpq``
-looks in the cells and codes of the FAISS index. faiss-gpu is not used: it leaves ties open and
-has neither bytes in flat indexes nor refinement.
+looks in the cells and codes of the FAISS index; where FAISS found these itself they are no whole
+numbers, and a card rounds them, but they only name candidates. faiss-gpu is not used: it leaves
+ties open and has neither bytes in flat indexes nor refinement.
 """
 
 from __future__ import annotations

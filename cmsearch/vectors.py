@@ -191,9 +191,13 @@ class FaissVectors:
 
     def steps(self, first: int, last: int) -> Steps:
         """Return the stored vectors of some rows in whole steps, (last - first, dim)."""
-        index = self._index.refine_index if self.kind is Kind.IVFPQ else self._index
-        found: Steps = index.reconstruct_batch(np.arange(first, last)).astype(np.int8)
+        found: Steps = self._stored.reconstruct_batch(np.arange(first, last)).astype(np.int8)
         return found
+
+    @property
+    def _stored(self) -> Any:
+        """The part of the FAISS index that holds the vectors themselves."""
+        return self._index.refine_index if self.kind is Kind.IVFPQ else self._index
 
     def search(self, queries: Vectors, *, k: int) -> tuple[Vectors, Rows]:
         """Return scores and row numbers, both (n, k), best first; row -1 is no row."""
@@ -209,10 +213,8 @@ class FaissVectors:
 
     def vectors(self, rows: Rows) -> Vectors:
         """Return the stored vectors of the rows, float32, (n, dim)."""
-        index = self._index
-        if self.kind is Kind.IVFPQ:
-            index = index.refine_index
-        found: Vectors = index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
+        wanted = np.ascontiguousarray(rows, dtype=np.int64)
+        found: Vectors = self._stored.reconstruct_batch(wanted)
         return found * np.float32(self.step)
 
 

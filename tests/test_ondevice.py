@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import FakeEncoder, one_line
+from tiny import FakeEncoder, one_line, unit
 
 from cmsearch import ondevice, quantiser
 from cmsearch.errors import IndexFolderError, MissingDependency
@@ -21,11 +21,6 @@ from cmsearch.vectors import ExactVectors, FaissVectors, Kind, in_steps, step_of
 torch = pytest.importorskip("torch", reason="no torch: needs the extra train or gpu")
 
 DIM = 16
-
-
-def unit(count, dim=DIM, seed=0):
-    values = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")

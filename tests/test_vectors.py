@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import one_line
+from tiny import one_line, unit
 
 from cmsearch.errors import IndexFolderError, MissingDependency
 from cmsearch.vectors import ExactVectors, FaissVectors, Kind, in_steps, step_of
 
 DIM = 16
-
-
-def unit(count, dim=DIM, seed=0):
-    values = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")

@@ -233,3 +233,10 @@ def one_line(error: BaseException | str) -> bool:
     """Whether a message is one line with something in it."""
     text = str(error).strip()
     return bool(text) and "\n" not in text
+
+
+def unit(count: int, dim: int = 16, seed: int = 0) -> Vectors:
+    """Return unit vectors in directions of chance, (count, dim)."""
+    values = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+    found: Vectors = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return found
